@@ -1,0 +1,32 @@
+"""The core's own components, declared through the same hooks that plugins use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stlm.plugin import Component, hookimpl
+
+
+def _component(name: str, module: str, summary: str) -> Component:
+    return Component(name=name, factory=f"{module}:build", config=f"{module}:Config", summary=summary)
+
+
+@hookimpl
+def stlm_interleavers() -> Sequence[Component]:
+    return [
+        _component("word_spans", "stlm.interleave.word_spans", "text and speech alternate at random word boundaries"),
+        _component("unimodal", "stlm.interleave.unimodal", "speech only or text only"),
+        _component("word_transcript", "stlm.interleave.word_transcript", "each word in both modalities"),
+        _component("parallel", "stlm.interleave.parallel", "[ASR] or [TTS]: the whole utterance in both modalities"),
+        _component("sentence", "stlm.interleave.sentence", "whole sentences in text or in speech"),
+    ]
+
+
+@hookimpl
+def stlm_sources() -> Sequence[Component]:
+    return [_component("folder", "stlm.prepare.folder", "audio with .txt beside it, or a manifest.jsonl")]
+
+
+@hookimpl
+def stlm_runners() -> Sequence[Component]:
+    return [_component("local", "stlm.prepare.local", "processes on this machine")]

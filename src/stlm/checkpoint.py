@@ -1,0 +1,162 @@
+"""A run directory: everything a trained system needs, as safetensors, YAML and JSON; nothing in it is ever executed.
+
+```
+run.json       versions, format hash, component names, the resolved config
+format.yaml    the token format
+text/          the text tokenizer's own files
+encoders/X/    the speech encoder of stream X
+backbone/      config.json and model.safetensors
+vocoder/       if there is one
+checkpoints/   what training resumes from
+```
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stlm.codec import Codec
+from stlm.errors import DataError, FormatError
+from stlm.plugin import Registry, default_registry
+from stlm.system import SpeechTextLM
+from stlm.types import Format
+
+RUN_FILE = "run.json"
+RUN_VERSION = 1
+LIBRARIES = ("stlm", "torch", "torchaudio", "transformers", "pytorch-lightning", "peft", "numpy")
+
+
+def save_system(system: SpeechTextLM, directory: str | Path, config: Mapping[str, Any] | None = None) -> None:
+    """Write a system; parts that exist already are replaced, training checkpoints stay."""
+    root = Path(directory)
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "format.yaml").write_text(yaml.safe_dump(system.codec.format.as_dict(), sort_keys=False))
+    system.codec.text_encoder.save(_fresh(root / "text"))
+    for name, encoder in system.encoders.items():
+        encoder.save(_fresh(root / "encoders" / name))
+    system.backbone.save(_fresh(root / "backbone"))
+    if system.vocoder is not None:
+        system.vocoder.save(_fresh(root / "vocoder"))
+    write_run_file(root, system.codec, system.components, config)
+
+
+def write_run_file(
+    root: Path, codec: Codec, components: Mapping[str, str], config: Mapping[str, Any] | None = None
+) -> None:
+    """Write ``run.json``, atomically."""
+    content = {
+        "run_version": RUN_VERSION,
+        "libraries": installed_versions(),
+        "plugins": {plugin.dist: plugin.version for plugin in default_registry().plugins},
+        "format_sha256": codec.format.sha256,
+        "codec_fingerprint": codec.fingerprint,
+        "streams": {name: spec.fingerprint for name, spec in codec.streams.items()},
+        "text_fingerprint": codec.text_encoder.fingerprint,
+        "components": dict(components),
+        "config": dict(config or {}),
+    }
+    partial = root / f".{RUN_FILE}.partial"
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.replace(root / RUN_FILE)
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the libraries that decide results."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def read_run_file(directory: str | Path) -> dict[str, Any]:
+    """The content of ``run.json``.
+
+    Raises:
+        DataError: there is no such file, or it is no JSON.
+        FormatError: it is of another version.
+    """
+    path = Path(directory) / RUN_FILE
+    if not path.exists():
+        raise DataError(f"{directory}: no run directory (it has no {RUN_FILE}): train one with stlm train or stlm demo")
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({error}): the run directory is damaged") from error
+    if content.get("run_version") != RUN_VERSION:
+        raise FormatError(f"{path}: run version {content.get('run_version')}, this stlm reads {RUN_VERSION}")
+    return content
+
+
+def load_format(path: str | Path) -> Format:
+    """A format from its YAML file."""
+    try:
+        data = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: cannot be read as a format: {str(error).splitlines()[0]}") from error
+    return Format.from_dict(data)
+
+
+def load_codec(directory: str | Path, registry: Registry | None = None) -> tuple[Codec, dict[str, Any]]:
+    """Codec and encoders of a run directory, without the backbone: (codec, encoders by stream)."""
+    root, registry = Path(directory), registry or default_registry()
+    run = read_run_file(root)
+    components = run["components"]
+    text = registry.build("unit_encoder", components["text"], {"path": str(root / "text")})
+    encoders = {
+        name: registry.build("unit_encoder", components[f"encoders/{name}"], {"path": str(root / "encoders" / name)})
+        for name in run["streams"]
+    }
+    codec = Codec(load_format(root / "format.yaml"), text, {name: encoder.spec for name, encoder in encoders.items()})
+    check_fingerprint(run, codec, root)
+    return codec, encoders
+
+
+def check_fingerprint(run: Mapping[str, Any], codec: Codec, root: Path) -> None:
+    """Raise FormatError if the codec is not the one that the run was trained with, naming what differs."""
+    if run["codec_fingerprint"] == codec.fingerprint:
+        return
+    for name, fingerprint in run["streams"].items():
+        got = codec.streams[name].fingerprint if name in codec.streams else "nothing"
+        if got != fingerprint:
+            raise FormatError(f"{root}: stream {name!r} was trained as {fingerprint[:12]}, the encoder is {got[:12]}")
+    if run["text_fingerprint"] != codec.text_encoder.fingerprint:
+        raise FormatError(f"{root}: the text tokenizer is not the one that the model was trained with")
+    raise FormatError(
+        f"{root}: the format's hash is {codec.format.sha256[:12]}, the model was trained with "
+        f"{run['format_sha256'][:12]}: format.yaml was changed after training"
+    )
+
+
+def load_system(directory: str | Path, registry: Registry | None = None) -> SpeechTextLM:
+    """Load a run directory.
+
+    Raises:
+        DataError: the directory or one of its files is missing or damaged.
+        FormatError: the format, tokenizer or an encoder is not the one that the model was trained with.
+    """
+    root, registry = Path(directory), registry or default_registry()
+    codec, encoders = load_codec(root, registry)
+    components = read_run_file(root)["components"]
+    backbone = registry.build("backbone", components["backbone"], {"path": str(root / "backbone")})
+    vocoder = None
+    if "vocoder" in components:
+        vocoder = registry.build("vocoder", components["vocoder"], {"path": str(root / "vocoder")})
+    backbone.eval()
+    return SpeechTextLM(codec, encoders, backbone, vocoder, components)
+
+
+def _fresh(directory: Path) -> Path:
+    """An empty directory, whatever was there."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    return directory

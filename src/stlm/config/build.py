@@ -1,0 +1,250 @@
+"""The only translator from configuration to objects. Below this room nobody sees a DictConfig."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from stlm.codec import Codec
+from stlm.config.schema import FeedConfig, LoraConfig, MixtureSource, ScheduleConfig, TrainConfig, TrainerConfig
+from stlm.errors import ConfigError, FormatError, did_you_mean
+from stlm.feed.dataset import FeedOptions
+from stlm.feed.stream import FeedSource
+from stlm.interfaces.backbone import LoraOptions
+from stlm.interfaces.unit_encoder import SpeechUnitEncoder, TextUnitEncoder
+from stlm.lightning.data import FeedDataModule
+from stlm.lightning.fit import FitOptions
+from stlm.lightning.pretrain import OptimizerFactory, Schedule
+from stlm.plugin import default_registry, make_config
+from stlm.store import ShardSet
+from stlm.system import SpeechTextLM
+from stlm.types import Format, StreamSpec
+
+AUTO = "auto"
+TARGET_ROOTS = ("torch.optim.", "pytorch_lightning.")
+
+
+def build_component(kind: str, config: Mapping[str, Any], **more: Any) -> Any:
+    """A component from its config: ``name`` chooses it, the other keys are its options.
+
+    Raises:
+        ConfigError: no name, an unknown option, or a value of the wrong type.
+        PluginError: nobody offers it.
+    """
+    options = {**config, **more}
+    name = options.pop("name", None)
+    if not name:
+        raise ConfigError(f"{kind} has no name: choose one, for example {kind}=NAME (stlm plugins lists them)")
+    registry = default_registry()
+    kind_config = registry.config_type(kind, str(name))
+    return registry.build(kind, str(name), typed_options(kind_config, options, where=f"{kind} {name!r}"))
+
+
+def typed_options(kind: type, options: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """Options converted to the types of a config dataclass.
+
+    Raises:
+        ConfigError: an option is unknown, missing or has the wrong type.
+    """
+    if not is_dataclass(kind):
+        raise ConfigError(f"{where}: its config {kind!r} is not a dataclass")
+    known = [entry.name for entry in fields(kind)]
+    for key in options:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown option {key!r}{did_you_mean(key, known)}; options: {', '.join(known)}")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(kind), dict(options))
+        converted = OmegaConf.to_container(merged, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", "") or ""
+        raise ConfigError(f"{where}: {key}: {str(error).splitlines()[0]}") from error
+    assert isinstance(converted, dict)
+    return {str(key): tuple(value) if isinstance(value, list) else value for key, value in converted.items()}
+
+
+def component_name(kind: str, config: Mapping[str, Any]) -> str:
+    """``dist/name`` of a chosen component, as run files store it."""
+    owned = default_registry().find(kind, str(config["name"]))
+    return f"{owned.dist}/{owned.component.name}"
+
+
+def build_format(config: Mapping[str, Any], text: TextUnitEncoder, specs: Mapping[str, StreamSpec]) -> Format:
+    """A format; blocks of ``size: auto`` take theirs from the text tokenizer or from the stream of that name."""
+    data = {key: value for key, value in config.items() if key != "name"}
+    blocks = []
+    for block in data.get("blocks", ()):
+        filled = dict(block)
+        if filled.get("size") == AUTO:
+            filled.update(_auto_size(str(filled.get("name")), text, specs))
+        blocks.append(filled)
+    return Format.from_dict({**data, "blocks": blocks})
+
+
+def _auto_size(name: str, text: TextUnitEncoder, specs: Mapping[str, StreamSpec]) -> dict[str, int]:
+    if name == "text":
+        return {"size": text.vocab_size}
+    if name not in specs:
+        raise FormatError(f"block {name!r} has size auto, but no encoder makes stream {name!r}, only {sorted(specs)}")
+    return {"size": max(specs[name].codebook_sizes), "codebooks": specs[name].num_codebooks}
+
+
+def build_system(config: TrainConfig) -> SpeechTextLM:
+    """An untrained system, or the one of ``config.init``; the backbone has a row for every id of the format."""
+    if config.init:
+        return SpeechTextLM.load(config.init)
+    text = build_component("unit_encoder", config.text_encoder)
+    encoders: dict[str, SpeechUnitEncoder] = {
+        name: build_component("unit_encoder", options) for name, options in config.unit_encoders.items()
+    }
+    specs = {name: encoder.spec for name, encoder in encoders.items()}
+    codec = Codec(build_format(config.format, text, specs), text, specs)
+    size = len(codec.format.vocabulary)
+    backbone_config = dict(config.backbone)
+    if "vocab_size" in backbone_config and not backbone_config["vocab_size"]:
+        backbone_config["vocab_size"] = size
+    backbone = build_component("backbone", backbone_config)
+    backbone.extend(size, torch.Generator().manual_seed(config.seed))
+    vocoder = build_component("vocoder", config.vocoder) if config.vocoder else None
+    components = {
+        "text": component_name("unit_encoder", config.text_encoder),
+        "backbone": component_name("backbone", config.backbone),
+        **{f"encoders/{name}": component_name("unit_encoder", item) for name, item in config.unit_encoders.items()},
+    }
+    if config.vocoder:
+        components["vocoder"] = component_name("vocoder", config.vocoder)
+    return SpeechTextLM(codec, encoders, backbone, vocoder, components)
+
+
+@dataclass(frozen=True, slots=True)
+class MixturePlan:
+    """The mixture as plain values: it travels to loader processes and opens the shards there."""
+
+    sources: tuple[tuple[str, str, dict[str, Any], float], ...]
+    specs: Mapping[str, StreamSpec]
+
+    def __call__(self) -> Sequence[FeedSource]:
+        return [self._source(*entry) for entry in self.sources]
+
+    def _source(self, name: str, shards: str, interleaver: dict[str, Any], weight: float) -> FeedSource:
+        policy = build_component("interleaver", interleaver)
+        opened = ShardSet(shards)
+        wanted = [stream for stream in opened.streams if stream in self.specs]
+        if len(wanted) < len(opened.streams):
+            opened = ShardSet(shards, wanted)
+        opened.check_streams(self.specs)
+        return FeedSource(name=name, shards=opened, interleaver=policy, weight=weight)
+
+
+def build_data(
+    mixture: Mapping[str, MixtureSource], feed: FeedConfig, codec: Codec, *, seed: int
+) -> FeedDataModule:
+    """The data module of a mixture.
+
+    Raises:
+        ConfigError: the mixture is empty.
+        FormatError: shards were made by other encoders than the system's.
+    """
+    if not mixture:
+        raise ConfigError("the mixture is empty: add at least mixture.speech.shards=DIR")
+    plan = MixturePlan(
+        sources=tuple((name, item.shards, dict(item.interleaver), item.weight) for name, item in mixture.items()),
+        specs=codec.streams,
+    )
+    plan()  # bad shards and policies are reported here, not in a loader process
+    options = FeedOptions(
+        length=feed.length,
+        rows=feed.rows,
+        seed=seed,
+        num_streams=feed.num_streams,
+        packing=feed.packing,
+        pool=feed.pool,
+    )
+    return FeedDataModule(plan, partial(_same, codec), options, num_workers=feed.num_workers)
+
+
+def _same(codec: Codec) -> Codec:
+    return codec
+
+
+def build_optimizer(config: Mapping[str, Any]) -> OptimizerFactory:
+    """An optimizer factory from ``_target_`` and its arguments; only torch and Lightning targets are allowed.
+
+    Raises:
+        ConfigError: the target is missing, foreign or unknown, or an argument does not fit.
+    """
+    options = dict(config)
+    target = str(options.pop("_target_", ""))
+    if not target.startswith(TARGET_ROOTS):
+        raise ConfigError(f"optimizer._target_ must start with one of {', '.join(TARGET_ROOTS)}, got {target!r}")
+    module, _, name = target.rpartition(".")
+    try:
+        kind = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"optimizer {target!r} cannot be imported: {error}") from error
+    return partial(_make_optimizer, kind, {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()})
+
+
+def _make_optimizer(
+    kind: type[torch.optim.Optimizer], options: dict[str, Any], parameters: Iterable[torch.nn.Parameter]
+) -> torch.optim.Optimizer:
+    """Weight decay falls on matrices only, not on norms and biases."""
+    options = dict(options)
+    decay = options.pop("weight_decay", 0.0)
+    matrices, vectors = [], []
+    for parameter in parameters:
+        (matrices if parameter.ndim >= 2 else vectors).append(parameter)
+    groups = [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
+    try:
+        return kind([group for group in groups if group["params"]], **options)  # pyright: ignore[reportCallIssue]
+    except TypeError as error:
+        raise ConfigError(f"optimizer {kind.__name__}: {error}") from error
+
+
+def build_schedule(schedule: ScheduleConfig, trainer: TrainerConfig) -> Schedule:
+    return Schedule(
+        warmup_steps=schedule.warmup_steps, total_steps=trainer.max_steps, final_ratio=schedule.final_ratio
+    )
+
+
+def build_fit_options(config: TrainerConfig) -> FitOptions:
+    return make_config(
+        FitOptions,
+        {entry.name: getattr(config, entry.name) for entry in fields(FitOptions)},
+        where="trainer",
+    )
+
+
+def build_lora(config: LoraConfig, codec: Codec) -> LoraOptions:
+    """LoRA options; block names become the ids of their rows."""
+    vocabulary = codec.format.vocabulary
+    rows: list[int] = []
+    for name in config.trained_rows:
+        start = vocabulary.offset(name)
+        rows.extend(range(start, start + vocabulary.block(name).num_ids))
+    return LoraOptions(
+        rank=config.rank,
+        alpha=config.alpha,
+        dropout=config.dropout,
+        modules=tuple(config.modules),
+        trained_rows=tuple(rows),
+    )
+
+
+def as_plain(config: Any) -> dict[str, Any]:
+    """A config dataclass as a plain mapping, for ``run.json``."""
+    plain = OmegaConf.to_container(OmegaConf.structured(config), resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def absolute(path: str | Path) -> str:
+    """A path that stays right wherever a worker process runs."""
+    return str(Path(path).resolve())

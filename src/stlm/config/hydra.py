@@ -1,0 +1,120 @@
+"""Composing configurations: the packaged ``configs/`` tree, those of plugins, and overrides of the command line."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from stlm.errors import ConfigError, did_you_mean
+from stlm.plugin import Plugin, default_registry
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def config_root() -> Path:
+    """Where the packaged configurations are: ``stlm/configs`` of a wheel, or ``configs/`` of an editable checkout."""
+    package = Path(str(resources.files("stlm")))
+    for candidate in (package / "configs", package.parents[1] / "configs"):
+        if (candidate / "train.yaml").exists():
+            return candidate
+    raise ConfigError(f"the packaged configs are missing (looked in {package / 'configs'}): reinstall stlm")
+
+
+def load_config(name: str, kind: type[T], overrides: Sequence[str] = ()) -> T:
+    """Compose ``configs/<name>.yaml`` with overrides into its dataclass.
+
+    Raises:
+        ConfigError: an override or a file names an unknown key or choice, or has the wrong type.
+    """
+    register_plugin_configs()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(config_dir=str(config_root()), version_base="1.3"):
+            composed = compose(name, overrides=list(overrides))
+            typed = OmegaConf.merge(OmegaConf.structured(kind), composed)
+            return OmegaConf.to_object(typed)  # pyright: ignore[reportReturnType]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_explain(error, name, kind)) from error
+
+
+def _explain(error: Exception, name: str, kind: type) -> str:
+    """One line of a Hydra or OmegaConf error, with a suggestion where a name was mistyped."""
+    text = " ".join(str(part) for part in (error, error.__cause__ or "") if part)
+    line = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    key = re.search(r"[Kk]ey '([^']+)'", text)
+    if key:
+        full = getattr(error.__cause__ or error, "full_key", None) or key[1]
+        return f"{name}: unknown key {full!r}{did_you_mean(str(full).split('.')[-1], _known_keys(kind))}"
+    missing = re.search(r"Could not find '([^']+)'", text)
+    if missing:
+        group, _, choice = missing[1].rpartition("/")
+        options = _choices(group)
+        return f"no {group or 'config'} {choice!r}{did_you_mean(choice, options)}; choices: {', '.join(options) or 'none'}"
+    full = getattr(error, "full_key", None)
+    return f"{name}: {f'{full}: ' if full else ''}{line}"
+
+
+def _known_keys(kind: type) -> list[str]:
+    def walk(node: Any) -> Iterator[str]:
+        for key, value in node.items_ex(resolve=False):
+            yield str(key)
+            if isinstance(value, DictConfig) and not OmegaConf.is_missing(node, key) and not value._is_none():
+                yield from walk(value)
+
+    return sorted(set(walk(OmegaConf.structured(kind))))
+
+
+def _choices(group: str) -> list[str]:
+    found = {path.stem for path in (config_root() / group).glob("*.yaml")}
+    with suppress(OSError, KeyError):
+        found |= {name.removesuffix(".yaml") for name in ConfigStore.instance().list(group)}
+    return sorted(found)
+
+
+def register_plugin_configs() -> None:
+    """Register each plugin's ``configs/`` package as ``group/dist/name``, and ``group/name`` where one plugin has it.
+
+    Hydra alone would pick one of two equal names silently; here the bare name of a duplicate is left out, so that it
+    raises when it is asked for. A broken package is skipped.
+    """
+    store = ConfigStore.instance()
+    bare: dict[tuple[str, str], list[tuple[str, Any]]] = {}
+    for plugin in default_registry().plugins:
+        for group, name, node in _plugin_configs(plugin):
+            store.store(group=f"{group}/{plugin.dist}", name=name, node=node, package=group, provider=plugin.dist)
+            bare.setdefault((group, name), []).append((plugin.dist, node))
+    for (group, name), owners in bare.items():
+        if len(owners) == 1:
+            store.store(group=group, name=name, node=owners[0][1], package=group, provider=owners[0][0])
+
+
+def _plugin_configs(plugin: Plugin) -> Iterator[tuple[str, str, Any]]:
+    if plugin.module is None or plugin.dist == "stlm":
+        return
+    try:
+        package = f"{plugin.module}.configs"
+        if find_spec(package) is None:
+            return
+        root = resources.files(package)
+        for group in sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("_")):
+            for file in sorted(root.joinpath(group).iterdir(), key=lambda entry: entry.name):
+                if file.name.endswith(".yaml"):
+                    yield group, file.name.removesuffix(".yaml"), yaml.safe_load(file.read_text())
+    except Exception as error:
+        logger.warning("%s: its configs cannot be read and are left out: %s", plugin.dist, error)

@@ -1,0 +1,334 @@
+"""Pictures of the report as inline SVG: spectrograms with units, loss curves, cloze intervals, stage times.
+
+Written by hand, not by matplotlib: positions across are percentages, so that a picture is as wide as the page or phone
+while its text keeps its size; colours are the page's CSS classes, so that one picture serves light and dark. Only the
+spectrogram holds pixels: an indexed PNG of "ink" whose opacity is the log-mel energy. Plain NumPy, milliseconds each.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+from stlm.audio import resample
+from stlm.types import Audio, Units
+
+CHANCE = 50.0
+DIRECTIONS = ("T->T", "S->T", "T->S", "S->S")
+ACROSS = ("S->T", "T->S")
+
+PICTURE_RATE = 16_000
+MEL_BANDS, FFT, WINDOW, HOP = 80, 512, 400, 160
+RANGE_DB = 65.0
+INK_LEVELS = 48
+PIXELS_PER_SECOND = 170
+PIXELS_PER_DIGIT = 6
+STRIP, SOUND = 20, 132
+
+
+def spectrogram_with_units(audio: Audio, units: Units | None = None) -> str:
+    """A log-mel spectrogram under a strip of deduplicated units (first codebook); equal codes share a colour.
+
+    The units are taken to start where the audio starts. A number is left out where it does not fit its run.
+    """
+    width = max(320, round(audio.seconds * PIXELS_PER_SECOND))
+    top = STRIP + 4 if units is not None and len(units) else 0
+    parts = [
+        f'<image class="mel" x="0" y="{top}" width="100%" height="{SOUND}" preserveAspectRatio="none" '
+        f'href="{_png_uri(_ink(_log_mel(audio)))}"/>'
+    ]
+    if units is not None and len(units):
+        parts += _unit_strip(units, audio.seconds, bottom=top + SOUND)
+    bottom = top + SOUND
+    for second in _ticks(0, audio.seconds, count=max(4, round(audio.seconds * 2))):
+        x = 100 * second / audio.seconds if audio.seconds else 0
+        if x < 97:
+            parts.append(f'<text class="tick" x="{x:.2f}%" dx="2" y="{bottom + 14}">{second:g} s</text>')
+    parts.append(f'<line class="playhead" x1="0" x2="0" y1="0" y2="{bottom}"/>')
+    return _svg("spectrogram", bottom + 18, parts, "Log-mel spectrogram with speech units", f"min-width:{width}px")
+
+
+def _unit_strip(units: Units, seconds: float, bottom: int) -> list[str]:
+    spec = units.spec
+    codes = units.codes[:, 0]
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(codes.astype(int))) + 1])
+    ends = np.append(starts[1:], len(codes))
+    frame = spec.hop / spec.sample_rate
+    parts = []
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        code = int(codes[start])
+        left, share = 100 * start * frame / seconds, 100 * (end - start) * frame / seconds
+        hue = round(code * 137.508) % 360
+        parts.append(
+            f'<rect class="unit" x="{left:.3f}%" width="{share:.3f}%" y="0" height="{STRIP}" style="--hue:{hue}">'
+            f"<title>unit {code}, {end - start} frames from {start * frame:.2f} s</title></rect>"
+            f'<line class="boundary" x1="{left:.3f}%" x2="{left:.3f}%" y1="0" y2="{bottom}"/>'
+        )
+        if (end - start) * frame * PIXELS_PER_SECOND >= len(str(code)) * PIXELS_PER_DIGIT + 2:
+            parts.append(f'<text class="code" x="{left + share / 2:.3f}%" y="{STRIP - 6}">{code}</text>')
+    return parts
+
+
+def cloze_chart(cloze: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
+    """Accuracy as dots with 95 % whiskers by direction, one line per row; hollow dots are not apart from chance."""
+    directions = [name for name in DIRECTIONS if any(name in cells for cells in cloze.values())]
+    bounds = [bound for cells in cloze.values() for cell in cells.values() for bound in interval(cell)]
+    low = min(40.0, math.floor(min(bounds, default=40) / 10) * 10)
+    high = max(70.0, math.ceil(max(bounds, default=70) / 10) * 10)
+    lane, gap = 20, 18
+    group = lane * len(cloze) + gap
+    height = group * len(directions)
+    axis = _Axis(low=low, high=high)
+    parts = [
+        f'<rect class="across" x="-76" width="100%" y="{index * group}" height="{group}"/>'
+        for index, name in enumerate(directions)
+        if name in ACROSS
+    ]
+    for tick in range(int(low), int(high) + 1, 10):
+        kind = "chance" if tick == CHANCE else "grid"
+        parts.append(_vertical(kind, axis.percent(tick), height))
+        label = f"{tick} % chance" if tick == CHANCE else f"{tick}"
+        parts.append(f'<text class="tick middle" x="{axis.percent(tick):.2f}%" y="{height + 16}">{label}</text>')
+    for index, direction in enumerate(directions):
+        top = index * group + gap / 2
+        parts.append(
+            f'<text class="name end" x="0" dx="-14" y="{top + lane * len(cloze) / 2 + 5}">{arrow(direction)}</text>'
+        )
+        for lane_index, (row, cells) in enumerate(cloze.items()):
+            if direction in cells:
+                parts += _whisker(row, cells[direction], axis, lane_index, top + lane * (lane_index + 0.5))
+    return f'<div class="plot cloze">{_svg("chart", height + 22, parts, "Cloze accuracy with 95 % intervals")}</div>'
+
+
+def _whisker(row: str, cell: Mapping[str, object], axis: _Axis, index: int, y: float) -> list[str]:
+    low, high = interval(cell)
+    accuracy = float(str(cell["accuracy"]))
+    sure = "sure" if against_chance(cell) else "unsure"
+    spot = f'y1="{y}" y2="{y}"'
+    return [
+        f'<g class="row-{row_style(row, index)} {sure}"><title>{escape(row_name(row))}: {accuracy:.1f} % '
+        f"[{low:.1f}, {high:.1f}]</title>"
+        f'<line class="whisker" x1="{axis.percent(low):.2f}%" x2="{axis.percent(high):.2f}%" {spot}/>'
+        f'<circle cx="{axis.percent(accuracy):.2f}%" cy="{y}" r="5"/>'
+        f'<text class="value" x="{axis.percent(high):.2f}%" dx="9" y="{y + 4}">{accuracy:.1f}</text></g>'
+    ]
+
+
+def loss_curves(losses: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """One panel per vocabulary block with a line per row over the tokens seen: faint as logged, bold smoothed."""
+    keys = list(dict.fromkeys(key for points in losses.values() for point in points for key in point))
+    blocks = [key for key in keys if key.startswith("loss_")] or [key for key in keys if key == "loss"]
+    panels = [_loss_panel(losses, key) for key in blocks]
+    return f'<div class="panels">{"".join(panels)}</div>' if any(panels) else ""
+
+
+def _loss_panel(losses: Mapping[str, Sequence[Mapping[str, float]]], key: str) -> str:
+    curves = {row: _curve(points, key) for row, points in losses.items()}
+    curves = {row: curve for row, curve in curves.items() if len(curve)}
+    if not curves:
+        return ""
+    every = np.concatenate(list(curves.values()))
+    height = 190
+    across = _Axis(low=0.0, high=float(every[:, 0].max()) or 1.0)
+    bottom, top = float(every[:, 1].min()), float(every[:, 1].max())
+    margin = 1.05 if bottom > 0 else 1.0
+    up = _Axis(low=bottom / margin, high=top * margin or 1.0, log=bottom > 0 and top / bottom > 4)
+    parts = []
+    for tick in up.ticks():
+        y = height * (1 - up.percent(tick) / 100)
+        parts.append(f'<line class="grid" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="tick end" x="0" dx="-8" y="{y + 4:.1f}">{tick:g}</text>')
+    for tick in across.ticks(count=3):
+        parts.append(
+            f'<text class="tick middle" x="{across.percent(tick):.2f}%" y="{height + 18}">{short(tick)}</text>'
+        )
+    parts += _loss_lines(curves, across, up, height)
+    block = key.removeprefix("loss_") if key != "loss" else "all tokens"
+    modality = block if block == "text" else "marker" if block in ("markers", "all tokens") else "speech"
+    scale = "log scale" if up.log else ""
+    return (
+        f'<figure class="panel"><figcaption><span class="chip {modality}">{escape(block)}</span> '
+        f'<small>nats per token {scale}</small></figcaption><div class="plot loss">'
+        f"{_svg('chart', height + 24, parts, f'Loss on {block} over tokens seen')}</div></figure>"
+    )
+
+
+def _loss_lines(curves: Mapping[str, np.ndarray], across: _Axis, up: _Axis, height: int) -> list[str]:
+    lines, labels = [], []
+    for index, (row, curve) in enumerate(curves.items()):
+        smooth = np.column_stack([curve[:, 0], _smoothed(curve[:, 1])])
+        style = row_style(row, index)
+        lines += [f'<polyline class="raw row-{style}" points="{_points(curve, across, up)}"/>']
+        lines += [f'<polyline class="row-{style}" points="{_points(smooth, across, up)}"/>']
+        labels.append([height * (1 - up.percent(float(smooth[-1, 1])) / 100), row, float(smooth[-1, 1]), style])
+    labels.sort(key=lambda label: label[0])
+    for above, below in zip(labels, labels[1:], strict=False):
+        below[0] = max(below[0], above[0] + 15)
+    texts = [
+        f'<text class="label row-{style}" x="100%" dx="8" y="{y + 4:.1f}">{value:.2f} {escape(row_name(row))}</text>'
+        for y, row, value, style in labels
+    ]
+    inner = f'<svg x="0" y="0" width="100%" height="{height}" viewBox="0 0 1000 1000" preserveAspectRatio="none">'
+    return [inner + "".join(lines) + "</svg>", *texts]
+
+
+def _curve(points: Sequence[Mapping[str, float]], key: str) -> np.ndarray:
+    """``float[N, 2]`` of tokens and loss, finite points only."""
+    pairs = [(point.get("tokens", point.get("step", index)), point.get(key)) for index, point in enumerate(points)]
+    kept = [pair for pair in pairs if pair[1] is not None and math.isfinite(pair[0]) and math.isfinite(pair[1])]
+    return np.array(kept, dtype=float).reshape(-1, 2)
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """A centred moving mean over a twentieth of the curve, shorter at its ends."""
+    half = len(values) // 40
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    centre = np.arange(len(values))
+    reach = np.minimum(half, np.minimum(centre, len(values) - 1 - centre))
+    return (sums[centre + reach + 1] - sums[centre - reach]) / (2 * reach + 1)
+
+
+def _points(curve: np.ndarray, across: _Axis, up: _Axis) -> str:
+    kept = curve[np.unique(np.linspace(0, len(curve) - 1, 400).astype(int))]
+    return " ".join(f"{10 * across.percent(x):.0f},{1000 - 10 * up.percent(y):.0f}" for x, y in kept.tolist())
+
+
+def timing_bars(timings: Mapping[str, float]) -> str:
+    """A bar per stage, in order, with its time written out."""
+    longest = max(timings.values(), default=0) or 1.0
+    parts = []
+    for index, (stage, seconds) in enumerate(timings.items()):
+        y = index * 34
+        parts.append(
+            f'<text class="name" x="0" y="{y + 13}">{escape(stage.replace("_", " "))}</text>'
+            f'<text class="value end" x="100%" y="{y + 13}">{duration(seconds)}</text>'
+            f'<rect class="track" x="0" y="{y + 19}" width="100%" height="5" rx="2.5"/>'
+            f'<rect class="bar" x="0" y="{y + 19}" width="{100 * seconds / longest:.2f}%" height="5" rx="2.5"/>'
+        )
+    return _svg("chart timings", 34 * len(timings), parts, "Time by stage")
+
+
+def interval(cell: Mapping[str, object]) -> tuple[float, float]:
+    """The 95 % interval of a result in per cent."""
+    low, high = np.asarray(cell["ci95"], dtype=float).tolist()
+    return low, high
+
+
+def against_chance(cell: Mapping[str, object]) -> int:
+    """1 if the interval lies above 50 %, -1 below, 0 if it includes it."""
+    low, high = interval(cell)
+    return int(low > CHANCE) - int(high < CHANCE)
+
+
+def arrow(direction: str) -> str:
+    return escape(direction.replace("->", " → "))
+
+
+def row_name(row: str) -> str:
+    return row.replace("_", " ")
+
+
+def row_style(row: str, index: int) -> int:
+    """The number of a row's colour, the same in every picture."""
+    return {"interleaved": 0, "no_interleaving": 1}.get(row, index % 4)
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def short(number: float) -> str:
+    """1500000 as 1.5 M."""
+    for size, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= size:
+            return f"{number / size:g}{name}"
+    return f"{number:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Axis:
+    low: float
+    high: float
+    log: bool = False
+
+    def percent(self, value: float) -> float:
+        low, high, value = (math.log(x) if self.log else x for x in (self.low, self.high, value))
+        return 100 * (value - low) / (high - low or 1.0)
+
+    def ticks(self, count: int = 4) -> list[float]:
+        if not self.log:
+            return _ticks(self.low, self.high, count)
+        decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        return [n * 10.0**d for d in decades for n in (1, 2, 5) if self.low <= n * 10.0**d <= self.high]
+
+
+def _ticks(low: float, high: float, count: int) -> list[float]:
+    """About `count` round numbers within the range."""
+    rough = (high - low) / count or 1.0
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * n for n in (1, 2, 5, 10) if power * n >= rough)
+    return [round(n * step, 10) for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def _vertical(kind: str, percent: float, height: float) -> str:
+    return f'<line class="{kind}" x1="{percent:.2f}%" x2="{percent:.2f}%" y1="0" y2="{height}"/>'
+
+
+def _svg(kind: str, height: float, parts: Sequence[str], label: str, style: str = "") -> str:
+    return (
+        f'<svg class="{kind}" width="100%" height="{height}" style="{style}" role="img" '
+        f'aria-label="{escape(label)}">{"".join(parts)}</svg>'
+    )
+
+
+def _log_mel(audio: Audio) -> np.ndarray:
+    """``float[MEL_BANDS, T]`` in dB below the loudest point, high bands first, a column every 10 ms."""
+    samples = np.nan_to_num(resample(audio, PICTURE_RATE).samples).astype(np.float64)
+    padded = np.pad(samples, (WINDOW // 2, WINDOW // 2 + 1))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP] * np.hanning(WINDOW)
+    power = np.abs(np.fft.rfft(frames, FFT)) ** 2
+    decibel = 10 * np.log10(power @ _mel_filters() + 1e-10)
+    return (decibel - decibel.max()).T[::-1]
+
+
+def _mel_filters() -> np.ndarray:
+    """``float[FFT // 2 + 1, MEL_BANDS]`` triangles, evenly spaced in mel up to 8 kHz."""
+    edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 8000 / 700), MEL_BANDS + 2) / 2595) - 1)
+    hertz = np.linspace(0, PICTURE_RATE / 2, FFT // 2 + 1)[:, None]
+    rising = (hertz - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - hertz) / (edges[2:] - edges[1:-1])
+    return np.maximum(0, np.minimum(rising, falling))
+
+
+def _ink(decibel: np.ndarray) -> np.ndarray:
+    return np.clip((decibel / RANGE_DB + 1) * (INK_LEVELS - 1), 0, INK_LEVELS - 1).astype(np.uint8)
+
+
+def _png_uri(levels: np.ndarray) -> str:
+    """An indexed PNG: the quiet is transparent, the loud is dark ink (the page inverts it for the dark)."""
+    height, width = levels.shape
+    share = np.linspace(0, 1, INK_LEVELS)[:, None]
+    palette = (1 - share) * np.array([60, 190, 180]) + share * np.array([6, 24, 54])
+    opacity = np.clip(share[:, 0] * 1.6, 0, 1) * 255
+    rows = np.concatenate([np.zeros((height, 1), np.uint8), levels], axis=1).tobytes()
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
+        (b"PLTE", palette.astype(np.uint8).tobytes()),
+        (b"tRNS", opacity.astype(np.uint8).tobytes()),
+        (b"IDAT", zlib.compress(rows, 9)),
+        (b"IEND", b""),
+    ]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
+    return "data:image/png;base64," + base64.b64encode(data).decode()

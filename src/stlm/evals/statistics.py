@@ -1,0 +1,60 @@
+"""Accuracy with an interval: the bootstrap resamples groups, so that mirrored halves stay together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from stlm.evals.likelihood import ScoredItem
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """A share in per cent.
+
+    Args:
+        accuracy: mean credit over items, 0 to 100.
+        ci95: 2.5th and 97.5th percentile over resampled groups.
+        n: groups (mirrored pairs).
+        items: items.
+    """
+
+    accuracy: float
+    ci95: tuple[float, float]
+    n: int
+    items: int
+
+    def as_dict(self) -> dict[str, object]:
+        return {**asdict(self), "ci95": list(self.ci95)}
+
+
+def accuracy(items: Sequence[ScoredItem], *, reduce: str = "mean", seed: int = 0) -> Accuracy:
+    """Accuracy over items with its bootstrap interval over groups."""
+    by_group: dict[str, list[float]] = defaultdict(list)
+    for item in items:
+        by_group[item.group].append(item.credit(reduce))
+    totals = np.array([sum(credits) for credits in by_group.values()])
+    counts = np.array([len(credits) for credits in by_group.values()])
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(len(totals), size=(RESAMPLES, len(totals)))
+    resampled = totals[draws].sum(1) / counts[draws].sum(1)
+    low, high = np.percentile(resampled, [2.5, 97.5]) * 100
+    return Accuracy(
+        accuracy=float(totals.sum() / counts.sum() * 100),
+        ci95=(float(low), float(high)),
+        n=len(totals),
+        items=int(counts.sum()),
+    )
+
+
+def by_tag(items: Sequence[ScoredItem], tag: str, *, reduce: str = "mean", seed: int = 0) -> dict[str, Accuracy]:
+    """Accuracy for each value of a tag, in order of first appearance."""
+    values: dict[str, list[ScoredItem]] = defaultdict(list)
+    for item in items:
+        values[item.tags.get(tag, "all")].append(item)
+    return {value: accuracy(group, reduce=reduce, seed=seed) for value, group in values.items()}

@@ -1,0 +1,154 @@
+"""Packs documents into rows of one length.
+
+Two ways: `split` cuts a document where the row ends and goes on in the next row (no padding, some context lost);
+`best_fit` keeps a pool of documents and fills each row with the longest that still fits, cutting only documents longer
+than a row (about one per cent of padding, no context lost; the pool is held in memory).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stlm.errors import ConfigError
+from stlm.feed.stream import LogicalStream, Ref
+from stlm.types import TokenSequence
+
+IGNORE = -100
+
+
+@dataclass(slots=True, order=True)
+class Pending:
+    """A document, or the rest of one, that waits for a row."""
+
+    length: int
+    order: int
+    ref: Ref = field(compare=False)
+    start: int = field(compare=False)
+    sequence: TokenSequence = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One packed row: arrays of length S (see `PackedBatch`)."""
+
+    ids: np.ndarray
+    labels: np.ndarray
+    positions: np.ndarray
+    segments: np.ndarray
+
+
+class Packer:
+    """Draws documents from a logical stream and gives rows.
+
+    Args:
+        stream: where documents come from.
+        length: ids per row.
+        pad: id written into padding.
+        method: "best_fit" or "split".
+        pool: documents that best_fit chooses from.
+    """
+
+    def __init__(
+        self, stream: LogicalStream, *, length: int, pad: int = 0, method: str = "best_fit", pool: int = 64
+    ) -> None:
+        if method not in ("best_fit", "split"):
+            raise ConfigError(f"packing must be 'best_fit' or 'split', got {method!r}")
+        if length < 2:
+            raise ConfigError(f"rows need at least 2 ids, got {length}")
+        self.stream = stream
+        self.length = length
+        self.pad = pad
+        self.pool_size = pool if method == "best_fit" else 1
+        self.method = method
+        self._pool: list[Pending] = []
+        self._order = 0
+
+    def state(self) -> dict[str, Any]:
+        """JSON-serialisable: the stream's cursor and references to the documents that wait."""
+        pending = sorted(self._pool, key=lambda item: item.order)
+        return {
+            "stream": self.stream.state(),
+            "pending": [[*_as_list(item.ref), item.start, item.order] for item in pending],
+            "order": self._order,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.stream.load(state["stream"])
+        self._pool = []
+        self._order = state["order"]
+        for source, epoch, group, row, start, order in state["pending"]:
+            ref = Ref(source, epoch, group, row)
+            self._add(self.stream.again(ref), ref, start, order)
+
+    def next(self) -> Row:
+        """The next row."""
+        taken: list[TokenSequence] = []
+        room = self.length
+        take: Callable[[int], Pending | None] = self._best if self.method == "best_fit" else self._first
+        while room > 0:
+            item = take(room)
+            if item is None:
+                break
+            taken.append(_part(item.sequence, item.start, item.start + room))
+            used = len(taken[-1])
+            if used < item.length:
+                self._add(item.sequence, item.ref, item.start + used, item.order)
+            room -= used
+        return make_row(taken, self.length, self.pad)
+
+    def _first(self, room: int) -> Pending:
+        self._fill()
+        return self._pool.pop(0)
+
+    def _best(self, room: int) -> Pending | None:
+        self._fill()
+        if room == self.length:
+            # the oldest opens the row, so that no document waits for ever
+            oldest = min(range(len(self._pool)), key=lambda index: self._pool[index].order)
+            return self._pool.pop(oldest)
+        fits = bisect_right(self._pool, room, key=lambda item: item.length)
+        return self._pool.pop(fits - 1) if fits else None
+
+    def _fill(self) -> None:
+        while len(self._pool) < self.pool_size:
+            ref, sequence = self.stream.next()
+            self._add(sequence, ref, 0, self._order)
+            self._order += 1
+
+    def _add(self, sequence: TokenSequence, ref: Ref, start: int, order: int) -> None:
+        insort(self._pool, Pending(len(sequence) - start, order, ref, start, sequence))
+
+
+def _as_list(ref: Ref) -> list[int]:
+    return [ref.source, ref.epoch, ref.group, ref.row]
+
+
+def _part(sequence: TokenSequence, start: int, end: int) -> TokenSequence:
+    """Ids ``start:end``; the first id of a cut-off rest is predicted by none, as its context is in another row."""
+    if start == 0 and end >= len(sequence):
+        return sequence
+    return TokenSequence(ids=sequence.ids[start:end], loss=sequence.loss[start:end])
+
+
+def make_row(documents: list[TokenSequence], length: int, pad: int) -> Row:
+    """Lay documents side by side; labels are shifted, and the last id of each document predicts nothing."""
+    lengths = np.array([len(document) for document in documents], np.int64)
+    used = int(lengths.sum())
+    ids = np.full(length, pad, np.int64)
+    labels = np.full(length, IGNORE, np.int64)
+    positions = np.zeros(length, np.int64)
+    segments = np.zeros(length, np.int64)
+    if used:
+        ids[:used] = np.concatenate([document.ids for document in documents])
+        loss = np.concatenate([document.loss for document in documents])
+        ends = np.cumsum(lengths)
+        labels[: used - 1] = np.where(loss[1:], ids[1:used], IGNORE)
+        labels[ends - 1] = IGNORE
+        positions[:used] = np.arange(used) - np.repeat(ends - lengths, lengths)
+        segments[:used] = np.repeat(np.arange(1, len(documents) + 1), lengths)
+    return Row(ids=ids, labels=labels, positions=positions, segments=segments)

@@ -1,0 +1,198 @@
+"""One logical stream of documents: mixture of sources, random order, and a cursor that resumes exactly.
+
+The data of a run are N logical streams, fixed when the run starts and dealt to ranks and workers. A document is a pure
+function of (seed, source, epoch, group, row), so the cursor is a handful of integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from stlm.codec import Codec
+from stlm.errors import ConfigError, DataError
+from stlm.interfaces.interleaver import Interleaver
+from stlm.store import Group, ShardSet
+from stlm.types import TokenSequence, Utterance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedSource:
+    """One ingredient of the mixture.
+
+    Args:
+        name: for logs ("speech", "text", "interleaved").
+        shards: its utterances.
+        interleaver: how an utterance becomes a document.
+        weight: its share of the tokens seen.
+    """
+
+    name: str
+    shards: ShardSet
+    interleaver: Interleaver
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Ref:
+    """Where a document comes from; enough to make it again."""
+
+    source: int
+    epoch: int
+    group: int
+    row: int
+
+
+def document_rng(seed: int, epoch: int, id: str) -> np.random.Generator:
+    """The interleaving generator of an utterance in an epoch; nothing else decides its draw."""
+    key = int.from_bytes(blake2b(f"{seed}:{epoch}:{id}".encode(), digest_size=16).digest(), "little")
+    return np.random.Generator(np.random.Philox(key=key))
+
+
+class SourceCursor:
+    """Walks one source's row-groups in a random order per epoch, keeping every N-th group.
+
+    Args:
+        source: what to walk.
+        index: the source's place in the mixture, part of the shuffle's key.
+        stream, num_streams: which part of the groups is ours.
+        seed: the run's seed.
+
+    Raises:
+        ConfigError: there are fewer row-groups than streams.
+    """
+
+    def __init__(self, source: FeedSource, index: int, stream: int, num_streams: int, seed: int) -> None:
+        if source.shards.num_groups < num_streams:
+            raise ConfigError(
+                f"source {source.name!r} has {source.shards.num_groups} row-groups, fewer than the {num_streams} logical "
+                "streams of the feed: lower feed.num_streams or prepare with a smaller group_size"
+            )
+        self.source = source
+        self.index = index
+        self.stream = stream
+        self.num_streams = num_streams
+        self.seed = seed
+        self.epoch = 0
+        self.position = 0
+        self.row = 0
+        self._plan_epoch = -1
+        self._plan: list[int] = []
+        self._group_index = -1
+        self._group: Group | None = None
+        self._order: list[int] = []
+        self._accepted = False
+
+    def state(self) -> list[int]:
+        return [self.epoch, self.position, self.row]
+
+    def load(self, state: Sequence[int]) -> None:
+        self.epoch, self.position, self.row = state
+
+    def next(self) -> tuple[Ref, Utterance]:
+        """The next utterance that the interleaver accepts, starting a new epoch where one ends."""
+        while True:
+            plan = self._epoch_plan()
+            if self.position >= len(plan):
+                self._end_epoch()
+                continue
+            group_index = plan[self.position]
+            group, order = self._open(group_index)
+            while self.row < len(order):
+                ref = Ref(self.index, self.epoch, group_index, order[self.row])
+                self.row += 1
+                utterance = group.utterance(ref.row)
+                if self.source.interleaver.accepts(utterance):
+                    self._accepted = True
+                    return ref, utterance
+            self.position, self.row = self.position + 1, 0
+
+    def _end_epoch(self) -> None:
+        if not self._accepted and self.position:
+            raise DataError(
+                f"source {self.source.name!r}: {type(self.source.interleaver).__name__} accepts no utterance of "
+                f"{self.source.shards.directory}: it needs what these shards do not have (text, units or word times)"
+            )
+        self.epoch, self.position, self.row, self._accepted = self.epoch + 1, 0, 0, False
+
+    def _epoch_plan(self) -> list[int]:
+        if self._plan_epoch != self.epoch:
+            rng = np.random.default_rng([self.seed, self.index, self.epoch])
+            order = rng.permutation(self.source.shards.num_groups)
+            self._plan = order[self.stream :: self.num_streams].tolist()
+            self._plan_epoch = self.epoch
+        return self._plan
+
+    def _open(self, group_index: int) -> tuple[Group, list[int]]:
+        if self._group is None or self._group_index != group_index:
+            self._group = self.source.shards.group(group_index)
+            self._group_index = group_index
+            self._order = []
+        if not self._order or self._order_epoch != self.epoch:
+            rng = np.random.default_rng([self.seed, self.index, self.epoch, group_index])
+            self._order = rng.permutation(len(self._group)).tolist()
+            self._order_epoch = self.epoch
+        return self._group, self._order
+
+    _order_epoch = -1
+
+
+class LogicalStream:
+    """An endless, resumable sequence of encoded documents with the mixture's proportions by tokens.
+
+    Args:
+        sources: the mixture; at each step the source furthest below its share of tokens gives the next document.
+        codec: turns documents into ids.
+        index, num_streams: which of the run's logical streams this is.
+        seed: the run's seed.
+    """
+
+    def __init__(
+        self, sources: Sequence[FeedSource], codec: Codec, *, index: int = 0, num_streams: int = 1, seed: int = 0
+    ) -> None:
+        total = sum(source.weight for source in sources)
+        if not sources or total <= 0 or any(source.weight < 0 for source in sources):
+            raise ConfigError(f"mixture weights must be positive, got {[source.weight for source in sources]}")
+        self.sources = list(sources)
+        self.codec = codec
+        self.seed = seed
+        self.weights = [source.weight / total for source in sources]
+        self.cursors = [
+            SourceCursor(source, number, index, num_streams, seed) for number, source in enumerate(sources)
+        ]
+        self.tokens_seen = [0] * len(sources)
+
+    def state(self) -> dict[str, Any]:
+        return {"cursors": [cursor.state() for cursor in self.cursors], "tokens_seen": list(self.tokens_seen)}
+
+    def load(self, state: dict[str, Any]) -> None:
+        for cursor, saved in zip(self.cursors, state["cursors"], strict=True):
+            cursor.load(saved)
+        self.tokens_seen = list(state["tokens_seen"])
+
+    def next(self) -> tuple[Ref, TokenSequence]:
+        """The next document and where it came from."""
+        total = sum(self.tokens_seen)
+        deficits = [weight * total - seen if weight else -np.inf for weight, seen in zip(self.weights, self.tokens_seen, strict=True)]
+        chosen = deficits.index(max(deficits))
+        ref, utterance = self.cursors[chosen].next()
+        sequence = self._encode(ref, utterance)
+        self.tokens_seen[chosen] += len(sequence)
+        return ref, sequence
+
+    def again(self, ref: Ref) -> TokenSequence:
+        """Make the document of a reference once more, on resume."""
+        group = self.sources[ref.source].shards.group(ref.group)
+        return self._encode(ref, group.utterance(ref.row))
+
+    def _encode(self, ref: Ref, utterance: Utterance) -> TokenSequence:
+        rng = document_rng(self.seed, ref.epoch, utterance.id)
+        return self.codec.encode(self.sources[ref.source].interleaver.interleave(utterance, rng))
+
+    def __iter__(self) -> Iterator[tuple[Ref, TokenSequence]]:
+        while True:
+            yield self.next()

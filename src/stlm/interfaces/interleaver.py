@@ -1,0 +1,38 @@
+"""Policies: which part of an utterance appears in which modality."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from stlm.types import Document, Utterance
+
+
+class Interleaver(ABC):
+    """Utterance to Document.
+
+    **Contract.** A pure function of the utterance and the generator: equal states give equal documents. Nothing is lost
+    or doubled: each word appears once, in text or in speech (policies that show both say so), and every frame of a
+    shown word appears in it. Choosing ids is the codec's task.
+
+    **Implement** ``interleave``; override ``accepts`` if some utterances cannot be used.
+
+    **For free**: resampling at every epoch, mixture, packing, resume, contract tests.
+
+    **Example**
+
+    >>> import numpy as np
+    >>> from stlm.interleave import Unimodal
+    >>> from stlm.types import Utterance
+    >>> Unimodal(modality="text").interleave(Utterance(id="a", text="hello"), np.random.default_rng(0))[0].text
+    'hello'
+    """
+
+    @abstractmethod
+    def interleave(self, utterance: Utterance, rng: np.random.Generator) -> Document:
+        """One random document of the utterance."""
+
+    def accepts(self, utterance: Utterance) -> bool:
+        """Whether the utterance has what this policy needs (words, streams, text)."""
+        return True

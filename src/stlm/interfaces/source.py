@@ -1,0 +1,36 @@
+"""Where utterances come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from stlm.types import Rejected, Utterance
+
+
+class Source(ABC):
+    """A corpus as a sequence of utterances, divisible among workers.
+
+    **Contract.** ``utterances(i, n)`` for i in 0..n-1 together give every utterance once, whatever n is; equal
+    arguments give equal results. An input that cannot be used is yielded as `Rejected`, never raised, so that the run
+    goes on. Opening audio may be left to the reader (`AudioRef`).
+
+    **Implement** ``utterances``.
+
+    **For free**: preparation in parallel, shards, quarantine, contract tests.
+
+    **Example**
+
+    >>> from stlm.testing.fakes import ListSource
+    >>> from stlm.types import Utterance
+    >>> [u.id for u in ListSource([Utterance(id="a"), Utterance(id="b")]).utterances(1, 2)]
+    ['b']
+    """
+
+    @abstractmethod
+    def utterances(self, shard: int = 0, num_shards: int = 1) -> Iterator[Utterance | Rejected]:
+        """The `shard`-th of `num_shards` parts."""
+
+    def __len__(self) -> int:
+        """Number of utterances where it is known, else 0; used by progress bars only."""
+        return 0

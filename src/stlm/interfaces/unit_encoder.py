@@ -1,0 +1,98 @@
+"""Encoders: audio or text in, discrete units out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+from stlm.types import Audio, StreamSpec, TextUnits, Units
+
+
+class UnitEncoder(ABC):
+    """What every encoder has: an identity, and a way to be kept beside a checkpoint.
+
+    Implement one of the two sub-interfaces, never this class.
+    """
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hash over everything that decides the output (weights, codebook, options)."""
+
+    @abstractmethod
+    def save(self, directory: Path) -> None:
+        """Write all that `load` of the same component needs into an existing, empty directory."""
+
+
+class SpeechUnitEncoder(UnitEncoder):
+    """Audio to frame-level units of one stream.
+
+    **Contract.** ``encode`` returns one `Units` per audio, in order, with ``len(units) ==
+    spec.num_frames(resampled length)`` and codes within ``spec.codebook_sizes``. It is deterministic; a batch gives what
+    singles give, so padding must not change anything. Audio at another rate than ``spec.sample_rate`` is resampled
+    with `stlm.audio.resample`.
+
+    **Implement** ``spec``, ``encode`` and ``save``.
+
+    **For free**: the fingerprint, contract tests (`stlm.testing.contracts.SpeechUnitEncoderContract`), preparation,
+    caching and quarantine.
+
+    **Example**
+
+    >>> import numpy as np
+    >>> from stlm.testing.fakes import EnergyEncoder
+    >>> from stlm.types import Audio
+    >>> encoder = EnergyEncoder()
+    >>> units, = encoder.encode([Audio(samples=np.zeros(1600, np.float32), sample_rate=16000)])
+    >>> len(units) == encoder.spec.num_frames(1600)
+    True
+    """
+
+    @property
+    @abstractmethod
+    def spec(self) -> StreamSpec:
+        """The stream that this encoder makes."""
+
+    @abstractmethod
+    def encode(self, batch: Sequence[Audio]) -> list[Units]:
+        """Units of each audio, in order."""
+
+    @property
+    def fingerprint(self) -> str:
+        return self.spec.fingerprint
+
+
+class TextUnitEncoder(UnitEncoder):
+    """Text to subword ids and back.
+
+    **Contract.** Ids lie in ``0..vocab_size-1``; ``decode(encode(text).ids) == text`` for text with single spaces; a
+    leading space is part of the text and survives. ``char_offsets`` are ordered and lie within the text.
+
+    **Implement** ``vocab_size``, ``encode``, ``decode``, ``fingerprint`` and ``save``.
+
+    **For free**: pre-encoded text in shards, streaming decoding, contract tests.
+
+    **Example**
+
+    >>> from stlm.testing.fakes import ByteText
+    >>> ByteText().decode(ByteText().encode("hello").ids)
+    'hello'
+    """
+
+    @property
+    @abstractmethod
+    def vocab_size(self) -> int:
+        """Number of ids."""
+
+    @abstractmethod
+    def encode(self, text: str) -> TextUnits:
+        """Subword ids of one text."""
+
+    @abstractmethod
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of a sequence of ids; a leading word boundary gives a leading space."""
+
+    def encode_ids(self, text: str) -> Sequence[int]:
+        """Ids alone, for hot paths. Override where offsets cost much."""
+        return self.encode(text).ids.tolist()

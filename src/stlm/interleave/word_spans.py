@@ -1,0 +1,72 @@
+"""The paper's interleaving: modality changes at random word boundaries (Spirit LM, section 3.1).
+
+Text spans have 10-30 words and speech spans 5-15 words; they alternate, starting with either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stlm.errors import ConfigError
+from stlm.interfaces.interleaver import Interleaver
+from stlm.interleave.spans import speech_span, text_span, words_of
+from stlm.types import Document, Span, Utterance, text_boundaries
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of `WordSpans`; lengths are words, inclusive."""
+
+    text_words: tuple[int, int] = (10, 30)
+    speech_words: tuple[int, int] = (5, 15)
+    layout: str = "default"
+
+
+class WordSpans(Interleaver):
+    """Alternates stretches of words in text and in speech.
+
+    Args:
+        text_words: least and most words of a text span; the last span takes what is left.
+        speech_words: the same for speech.
+        layout: the format's speech layout.
+
+    Raises:
+        ConfigError: a range is empty or starts below one word.
+    """
+
+    def __init__(
+        self, text_words: tuple[int, int] = (10, 30), speech_words: tuple[int, int] = (5, 15), layout: str = "default"
+    ) -> None:
+        for name, (least, most) in (("text_words", text_words), ("speech_words", speech_words)):
+            if not 1 <= least <= most:
+                raise ConfigError(f"{name} must be [least, most] with 1 <= least <= most, got [{least}, {most}]")
+        self.ranges = (text_words, speech_words)
+        self.layout = layout
+
+    def accepts(self, utterance: Utterance) -> bool:
+        return bool(utterance.words) and utterance.has_speech and utterance.text is not None
+
+    def interleave(self, utterance: Utterance, rng: np.random.Generator) -> Document:
+        words, cuts = words_of(utterance, self), text_boundaries(utterance.text or "", utterance.words)
+        spans: list[Span] = []
+        is_speech = bool(rng.integers(2))
+        first = 0
+        while first < len(words):
+            least, most = self.ranges[is_speech]
+            last = min(len(words), first + int(rng.integers(least, most + 1)))
+            if is_speech:
+                spans.append(speech_span(utterance, first, last, self.layout))
+            else:
+                spans.append(text_span(utterance, cuts[first], cuts[last]))
+            first, is_speech = last, not is_speech
+        return tuple(spans)
+
+
+def build(config: Config) -> WordSpans:
+    return WordSpans(
+        text_words=(config.text_words[0], config.text_words[1]),
+        speech_words=(config.speech_words[0], config.speech_words[1]),
+        layout=config.layout,
+    )

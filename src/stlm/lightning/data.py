@@ -1,0 +1,95 @@
+"""The data module: packed batches in, cursor out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from stlm.codec import Codec
+from stlm.errors import FormatError
+from stlm.feed.dataset import FeedOptions, PackedDataset
+from stlm.feed.stream import FeedSource
+from stlm.interfaces.batch import PackedBatch
+
+
+class FeedDataModule(pl.LightningDataModule):
+    """Training batches with exact resume.
+
+    The cursor of every batch that was trained on is kept; a checkpoint holds the latest one per logical stream. A
+    loader's own state would be too late, as it reads ahead.
+
+    Args:
+        sources: builds the mixture in the process that reads it.
+        codec: builds the codec there.
+        options: batch geometry and seed.
+        num_workers: loader processes; 0 reads in the training process.
+    """
+
+    def __init__(
+        self,
+        sources: Callable[[], Sequence[FeedSource]],
+        codec: Callable[[], Codec],
+        options: FeedOptions,
+        *,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.sources = sources
+        self.codec = codec
+        self.options = options
+        self.num_workers = num_workers
+        self.cursor: dict[str, Any] = {}
+
+    def consumed(self, batch: PackedBatch) -> None:
+        """Called after each training step with its batch."""
+        self.cursor.update(batch.cursor)
+
+    def train_dataloader(self) -> DataLoader[PackedBatch]:
+        trainer = self.trainer
+        dataset = PackedDataset(
+            self.sources,
+            self.codec,
+            self.options,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+            cursor=self.cursor,
+        )
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            multiprocessing_context="spawn" if self.num_workers else None,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        cursors: list[dict[str, Any]] = [self.cursor]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            cursors = [{}] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(cursors, self.cursor)
+        merged = {stream: state for cursor in cursors for stream, state in cursor.items()}
+        return {"cursor": merged, "options": _geometry(self.options)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["options"] != _geometry(self.options):
+            raise FormatError(
+                f"the checkpoint's feed was {state['options']}, this run's is {_geometry(self.options)}: "
+                "an exact resume needs the same row length, seed, streams and packing"
+            )
+        self.cursor = dict(state["cursor"])
+
+
+def _geometry(options: FeedOptions) -> dict[str, Any]:
+    return {
+        "length": options.length,
+        "rows": options.rows,
+        "seed": options.seed,
+        "num_streams": options.num_streams,
+        "packing": options.packing,
+        "pool": options.pool,
+    }

@@ -1,0 +1,152 @@
+"""One training run: a system, its data and its options in; a run directory out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+
+from stlm.checkpoint import save_system, write_run_file
+from stlm.errors import DataError, FormatError
+from stlm.lightning.data import FeedDataModule
+from stlm.lightning.pretrain import LanguageModelModule, OptimizerFactory, Schedule
+from stlm.lightning.progress import TokenProgress
+from stlm.lightning.strategy import TimeBudget, keep_freed_memory, resolve_precision
+from stlm.system import SpeechTextLM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitOptions:
+    """How to run a training.
+
+    Args:
+        max_steps: optimizer steps.
+        max_seconds: if set, the number of steps is lowered to what fits into it, by the pace of the first steps.
+        precision: "auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true".
+        accelerator, devices, num_nodes, strategy: as Lightning's Trainer takes them.
+        accumulate: batches per optimizer step.
+        clip: largest gradient norm.
+        checkpoint_every: steps between checkpoints; the last step has one in any case.
+        resume: go on from ``checkpoints/last.ckpt`` of the run directory.
+        progress: show the bar.
+    """
+
+    max_steps: int = 1000
+    max_seconds: float | None = None
+    precision: str = "auto"
+    accelerator: str = "auto"
+    devices: int | str = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    accumulate: int = 1
+    clip: float = 1.0
+    checkpoint_every: int = 1000
+    resume: bool = False
+    progress: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitReport:
+    """What a run did."""
+
+    steps: int
+    tokens_seen: Mapping[str, int]
+    history: Sequence[Mapping[str, float]] = field(default_factory=list)
+
+
+def fit(
+    system: SpeechTextLM,
+    data: FeedDataModule,
+    optimizer: OptimizerFactory,
+    schedule: Schedule,
+    options: FitOptions,
+    directory: Path,
+    *,
+    config: Mapping[str, Any] | None = None,
+    label: str = "train",
+    loss_chunk: int = 8192,
+    report_every: int = 10,
+) -> FitReport:
+    """Train the system's backbone and write the run directory.
+
+    Raises:
+        DataError: resume was asked for, but there is no checkpoint.
+        FormatError: the checkpoint was trained with another format, tokenizer or encoder.
+    """
+    keep_freed_memory()
+    directory.mkdir(parents=True, exist_ok=True)
+    resume_from = find_checkpoint(directory, system) if options.resume else None
+    write_run_file(directory, system.codec, system.components, config)
+    module = LanguageModelModule(
+        system.backbone, system.codec, optimizer, schedule, loss_chunk=loss_chunk, report_every=report_every
+    )
+    progress = TokenProgress(label, options.progress)
+    trainer = _trainer(options, directory, progress, report_every)
+    with warnings.catch_warnings():
+        _silence_known(warnings)
+        system.backbone.train()
+        trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=False if resume_from is None else True)
+    system.backbone.eval()
+    if trainer.is_global_zero:
+        save_system(system, directory, config)
+    names = ("markers", "text", "speech")
+    seen = dict(zip(names, module.tokens_seen.tolist(), strict=True))  # pyright: ignore[reportCallIssue]
+    return FitReport(steps=trainer.global_step, tokens_seen=seen, history=progress.history)
+
+
+def find_checkpoint(directory: Path, system: SpeechTextLM) -> Path:
+    """The checkpoint to resume from, after checking that it belongs to this system."""
+    from stlm.checkpoint import check_fingerprint, read_run_file
+
+    path = directory / "checkpoints" / "last.ckpt"
+    if not path.exists():
+        raise DataError(f"{path}: nothing to resume from: train without resume first, or name the right directory with out=")
+    try:
+        check_fingerprint(read_run_file(directory), system.codec, directory)
+    except FormatError as error:
+        raise FormatError(f"{error}; a run resumes only with the data, tokenizer and format that it began with") from error
+    return path
+
+
+def _trainer(options: FitOptions, directory: Path, progress: TokenProgress, report_every: int) -> pl.Trainer:
+    callbacks: list[pl.Callback] = [
+        progress,
+        ModelCheckpoint(
+            directory / "checkpoints", save_last=True, every_n_train_steps=options.checkpoint_every, save_top_k=0
+        ),
+    ]
+    if options.max_seconds is not None:
+        callbacks.append(TimeBudget(options.max_seconds))
+    return pl.Trainer(
+        default_root_dir=directory,
+        max_steps=options.max_steps,
+        precision=resolve_precision(options.precision),  # pyright: ignore[reportArgumentType]
+        accelerator=options.accelerator,
+        devices=options.devices,
+        num_nodes=options.num_nodes,
+        strategy=options.strategy,
+        accumulate_grad_batches=options.accumulate,
+        gradient_clip_val=options.clip,
+        callbacks=callbacks,
+        logger=[
+            CSVLogger(directory, name="logs", version=""),
+            TensorBoardLogger(directory, name="tensorboard", version=""),
+        ],
+        log_every_n_steps=report_every,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def _silence_known(filters: Any) -> None:
+    """Lightning's remarks that do not apply: the feed resumes by its own cursor and reads in this process on purpose."""
+    for message in (".*does not have many workers.*", ".*resumable.*", ".*Checkpoint directory.*", ".*litlogger.*", ".*isinstance.*LeafSpec.*"):
+        filters.filterwarnings("ignore", message)

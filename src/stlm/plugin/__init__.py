@@ -1,0 +1,20 @@
+"""The plugin door: hook specifications, components, loader and registry. No torch."""
+
+from stlm.plugin.component import Component
+from stlm.plugin.hookspecs import hookimpl, hookspec
+from stlm.plugin.loader import HOOKS, Plugin, load_plugins
+from stlm.plugin.registry import KINDS, Owned, Registry, default_registry, make_config
+
+__all__ = [
+    "HOOKS",
+    "KINDS",
+    "Component",
+    "Owned",
+    "Plugin",
+    "Registry",
+    "default_registry",
+    "hookimpl",
+    "hookspec",
+    "load_plugins",
+    "make_config",
+]

@@ -1,0 +1,137 @@
+"""Finds components by name: bare where one plugin owns the name, ``dist/name`` always."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from stlm.errors import ConfigError, PluginError, StlmError, did_you_mean
+from stlm.plugin.component import Component
+from stlm.plugin.loader import HOOKS, Plugin, load_plugins
+
+KINDS = {hook.removeprefix("stlm_").removesuffix("s"): hook for hook in HOOKS}
+"""Component kind (``unit_encoder``) to hook (``stlm_unit_encoders``)."""
+
+FIRST_PARTY = {
+    "windtunnel": "stlm-windtunnel",
+    "windtunnel_cloze": "stlm-windtunnel",
+    "logmel": "stlm-logmel",
+    "griffinlim": "stlm-logmel",
+    "logmel_kmeans": "stlm-logmel",
+    "sentencepiece": "stlm-bpe",
+    "hf_tokenizer": "stlm-bpe",
+    "bpe": "stlm-bpe",
+    "llama": "stlm-llama",
+    "causal_lm": "stlm-llama",
+}
+"""Which first-party distribution brings a component, for the hint when it is not installed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owned:
+    """A component and the distribution that it comes from."""
+
+    dist: str
+    version: str
+    component: Component
+
+
+class Registry:
+    """All components of a set of plugins.
+
+    Args:
+        plugins: as `load_plugins` returns them.
+    """
+
+    def __init__(self, plugins: list[Plugin]) -> None:
+        self.plugins = plugins
+
+    def components(self, kind: str) -> list[Owned]:
+        """Components of one kind, in order of distribution.
+
+        Raises:
+            PluginError: there is no such kind.
+        """
+        if kind not in KINDS:
+            raise PluginError(f"no component kind {kind!r}{did_you_mean(kind, KINDS)}; kinds: {', '.join(KINDS)}")
+        return [
+            Owned(dist=plugin.dist, version=plugin.version, component=component)
+            for plugin in self.plugins
+            for component in plugin.components.get(KINDS[kind], ())
+        ]
+
+    def find(self, kind: str, name: str) -> Owned:
+        """The component of this name.
+
+        Raises:
+            PluginError: nobody owns the name, or two distributions do and the name is bare.
+        """
+        owned = self.components(kind)
+        matches = [item for item in owned if name in (item.component.name, f"{item.dist}/{item.component.name}")]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            choices = ", ".join(f"{item.dist}/{item.component.name}" for item in matches)
+            raise PluginError(f"{kind} {name!r} is offered by several plugins: write one of {choices}")
+        raise PluginError(self._explain_missing(kind, name, owned))
+
+    def _explain_missing(self, kind: str, name: str, owned: list[Owned]) -> str:
+        known = [item.component.name for item in owned]
+        message = f"no {kind} {name!r}{did_you_mean(name, known)}; installed: {', '.join(sorted(known)) or 'none'}"
+        bare = name.split("/")[-1]
+        broken = [plugin for plugin in self.plugins if plugin.error]
+        if bare in FIRST_PARTY and FIRST_PARTY[bare] not in {plugin.dist for plugin in self.plugins}:
+            message += f"; it comes with: pip install {FIRST_PARTY[bare]}"
+        if broken:
+            message += f"; broken plugins: {', '.join(plugin.dist for plugin in broken)} (see stlm plugins)"
+        return message
+
+    def config_type(self, kind: str, name: str) -> type:
+        """The dataclass that configures a component; importing it may import the plugin's heavy modules."""
+        owned = self.find(kind, name)
+        return _resolve(owned, owned.component.config)
+
+    def build(self, kind: str, name: str, options: Mapping[str, Any] | None = None) -> Any:
+        """Make a component from plain options.
+
+        Raises:
+            ConfigError: an option is unknown or has the wrong type.
+            PluginError: the component is missing, ambiguous or cannot be imported.
+        """
+        owned = self.find(kind, name)
+        config = make_config(_resolve(owned, owned.component.config), options or {}, where=f"{kind} {name!r}")
+        factory: Callable[[Any], Any] = _resolve(owned, owned.component.factory)
+        return factory(config)
+
+
+def make_config(kind: type, options: Mapping[str, Any], *, where: str) -> Any:
+    """An instance of a config dataclass, with unknown names turned into a suggestion."""
+    known = [entry.name for entry in fields(kind)]
+    for key in options:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown option {key!r}{did_you_mean(key, known)}; options: {', '.join(known)}")
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _resolve(owned: Owned, path: str) -> Any:
+    module, attribute = path.split(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except StlmError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"{owned.dist}/{owned.component.name}: cannot load {path!r}: {type(error).__name__}: {error}"
+        ) from error
+
+
+@cache
+def default_registry() -> Registry:
+    """The registry of all installed plugins, loaded once per process."""
+    return Registry(load_plugins())

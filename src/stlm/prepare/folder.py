@@ -1,0 +1,175 @@
+"""A folder of recordings as a source: audio with ``.txt`` beside it, or a ``manifest.jsonl``.
+
+A manifest row is ``{"audio": path, "text": …, "id": …, "speaker": …, "words": [{"word", "start", "end"}]}`` with times in
+seconds and paths relative to the manifest; everything but ``audio`` is optional.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stlm.audio import probe_audio
+from stlm.errors import ConfigError, DataError, StlmError
+from stlm.interfaces.source import Source
+from stlm.types import AudioRef, Rejected, Utterance, Word
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
+LABELS = ("emotion", "style", "sentiment", "intent", "topic", "gender", "language")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of `FolderSource`.
+
+    `part` and `parts` hold out a share: with parts=10, part="train" leaves out every tenth utterance, part="test" takes
+    only those.
+    """
+
+    path: str = ""
+    part: str = "all"
+    parts: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One recording before its audio is opened."""
+
+    id: str
+    audio: Path
+    text: str | None
+    row: Mapping[str, Any]
+    note: str | None = None
+
+
+class FolderSource(Source):
+    """Recordings of a folder.
+
+    Args:
+        path: the folder.
+        part: "all", "train" or "test".
+        parts: every `parts`-th recording is a test recording.
+
+    Raises:
+        DataError: the folder does not exist or holds no audio.
+        ConfigError: unknown part.
+    """
+
+    def __init__(self, path: str | Path, part: str = "all", parts: int = 10) -> None:
+        self.path = Path(path)
+        if part not in ("all", "train", "test"):
+            raise ConfigError(f"part must be 'all', 'train' or 'test', got {part!r}")
+        if not self.path.is_dir():
+            raise DataError(f"{path}: no such folder: give a folder with audio files or a manifest.jsonl")
+        entries = list(self._entries())
+        if not entries:
+            raise DataError(f"{path}: no audio ({', '.join(AUDIO_SUFFIXES)}) and no manifest.jsonl in this folder")
+        keep = {"all": lambda _: True, "train": lambda i: i % parts != 0, "test": lambda i: i % parts == 0}[part]
+        self.entries = [entry for index, entry in enumerate(entries) if keep(index)]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def utterances(self, shard: int = 0, num_shards: int = 1) -> Iterator[Utterance | Rejected]:
+        for entry in self.entries[shard::num_shards]:
+            yield from read_entry(entry)
+
+    def _entries(self) -> Iterator[Entry | Any]:
+        manifest = self.path / "manifest.jsonl"
+        if manifest.exists():
+            yield from _manifest_entries(manifest)
+            return
+        for audio in sorted(path for path in self.path.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES):
+            name = str(audio.relative_to(self.path).with_suffix(""))
+            transcript = audio.with_suffix(".txt")
+            text = transcript.read_text(errors="replace").strip() if transcript.exists() else None
+            note = None if text else f"no transcript: expected {transcript.name} beside it with the spoken words"
+            yield Entry(id=name, audio=audio, text=text or None, row={}, note=note)
+
+
+def _manifest_entries(manifest: Path) -> Iterator[Entry]:
+    for number, line in enumerate(manifest.read_text().splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            audio = manifest.parent / row["audio"]
+        except (ValueError, KeyError, TypeError) as error:
+            reason = f"line {number} is not a JSON object with an 'audio' path ({type(error).__name__}: {error})"
+            yield Entry(id=f"{manifest.name}:{number}", audio=manifest, text=None, row={"broken": reason})
+            continue
+        text = row.get("text") or None
+        note = None if text else f"no transcript: line {number} has no 'text'"
+        yield Entry(id=str(row.get("id", Path(row["audio"]).stem)), audio=audio, text=text, row=row, note=note)
+
+
+def read_entry(entry: Entry) -> Iterator[Utterance | Rejected]:
+    """The utterance of an entry, with a note for each part that could not be used."""
+    uri = str(entry.audio)
+    if "broken" in entry.row:
+        yield Rejected(id=entry.id, uri=uri, reason=entry.row["broken"])
+        return
+    try:
+        audio = probe_audio(entry.audio)
+        if audio.num_samples == 0:
+            raise DataError(f"{uri}: the file holds no audio")
+    except StlmError as error:
+        yield Rejected(id=entry.id, uri=uri, reason=str(error))
+        return
+    if entry.note:
+        yield Rejected(id=entry.id, uri=uri, reason=entry.note, kept_as="speech without text")
+    labels = {name: str(entry.row[name]) for name in LABELS if entry.row.get(name)}
+    plain = {
+        "id": entry.id,
+        "audio": audio,
+        "text": entry.text,
+        "speaker": entry.row.get("speaker"),
+        "labels": labels,
+    }
+    try:
+        yield Utterance(**plain, words=words_of(entry, audio))
+    except StlmError as error:
+        yield Rejected(id=entry.id, uri=uri, reason=str(error), kept_as="utterance without word times")
+        yield Utterance(**plain)
+
+
+def words_of(entry: Entry, audio: AudioRef) -> tuple[Word, ...]:
+    """Words of a manifest row, placed in its text.
+
+    Raises:
+        DataError: a row has no times, or its word is not in the text at its place.
+    """
+    rows, text = entry.row.get("words") or [], entry.text or ""
+    words, cursor, folded = [], 0, text.lower()
+    for index, row in enumerate(rows):
+        try:
+            label, start, end = str(row["word"]), float(row["start"]), float(row["end"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{entry.id}: words[{index}] needs word, start and end in seconds, got {row!r}") from error
+        place = folded.find(label.lower(), cursor)
+        if place < 0:
+            raise DataError(
+                f"{entry.id}: word {label!r} (words[{index}]) does not occur in the text after character {cursor}: "
+                "word times and text must hold the same words in the same order"
+            )
+        cursor = place + len(label)
+        words.append(
+            Word(
+                text=text[place:cursor],
+                start=round(start * audio.sample_rate),
+                end=round(end * audio.sample_rate),
+                char_start=place,
+                char_end=cursor,
+                score=row.get("score"),
+            )
+        )
+    return tuple(words)
+
+
+def build(config: Config) -> FolderSource:
+    if not config.path:
+        raise ConfigError("source folder needs path: set source.path=DIR")
+    return FolderSource(config.path, part=config.part, parts=config.parts)

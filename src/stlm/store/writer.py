@@ -1,0 +1,136 @@
+"""Writes utterances into one Parquet shard, atomically: the file appears under its name when it is complete."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stlm.errors import DataError, FormatError
+from stlm.store.schema import STREAM_PREFIX, shard_schema
+from stlm.types import Audio, AudioRef, StreamSpec, Utterance
+
+
+class ShardWriter:
+    """Context manager around one shard.
+
+    Args:
+        path: where the shard appears on success.
+        streams: specification of each stream; every utterance has either all of them or none.
+        text_fingerprint: tokenizer of pre-encoded text, or None if texts are not pre-encoded.
+        group_size: utterances per row-group, the unit of shuffle, split and resume.
+
+    Raises:
+        FormatError: an utterance's stream comes from another encoder.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        streams: Mapping[str, StreamSpec],
+        *,
+        text_fingerprint: str | None = None,
+        group_size: int = 256,
+    ) -> None:
+        self.path = path
+        self.streams = dict(streams)
+        self.text_fingerprint = text_fingerprint
+        self.group_size = group_size
+        self.num_utterances = 0
+        self.num_seconds = 0.0
+        self._rows: list[dict[str, Any]] = []
+        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self._schema = shard_schema(self.streams, text_fingerprint)
+        self._writer = pq.ParquetWriter(self._partial, self._schema, compression="zstd")
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._flush()
+        self._writer.close()
+        if error is None:
+            self._partial.replace(self.path)
+        else:
+            self._partial.unlink(missing_ok=True)
+
+    def write(self, utterance: Utterance) -> None:
+        """Append one utterance; in-memory audio is not stored, only its length."""
+        self._rows.append(self._row(utterance))
+        self.num_utterances += 1
+        self.num_seconds += utterance.audio.seconds if utterance.audio is not None else 0.0
+        if len(self._rows) >= self.group_size:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            table = pa.Table.from_pylist(self._rows, schema=self._schema)
+            self._writer.write_table(table, row_group_size=len(self._rows))
+            self._rows = []
+
+    def _row(self, utterance: Utterance) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "id": utterance.id,
+            "text": utterance.text,
+            "speaker": utterance.speaker,
+            "labels": json.dumps(dict(utterance.labels)) if utterance.labels else None,
+            "meta": json.dumps(dict(utterance.meta)) if utterance.meta else None,
+            **_audio_columns(utterance.audio),
+            "word_text": [word.text for word in utterance.words],
+            "word_start": [word.start for word in utterance.words],
+            "word_end": [word.end for word in utterance.words],
+            "word_char_start": [word.char_start for word in utterance.words],
+            "word_char_end": [word.char_end for word in utterance.words],
+            "word_score": [word.score for word in utterance.words],
+        }
+        if self.text_fingerprint:
+            row.update(self._text_columns(utterance))
+        for name, spec in self.streams.items():
+            row[STREAM_PREFIX + name] = self._codes(utterance, name, spec)
+        return row
+
+    def _codes(self, utterance: Utterance, name: str, spec: StreamSpec) -> Any:
+        units = utterance.streams.get(name)
+        if units is None:
+            if utterance.streams:
+                raise DataError(f"{utterance.id}: no stream {name!r}, only {sorted(utterance.streams)}")
+            return None
+        if units.spec.fingerprint != spec.fingerprint:
+            raise FormatError(
+                f"{utterance.id}: stream {name!r} was made by encoder {units.spec.fingerprint[:12]}, "
+                f"this shard holds {spec.fingerprint[:12]}"
+            )
+        return units.codes.reshape(-1)
+
+    def _text_columns(self, utterance: Utterance) -> dict[str, Any]:
+        units = utterance.text_units
+        if units is None:
+            return {"text_ids": None, "text_id_start": None, "text_id_end": None}
+        if units.fingerprint != self.text_fingerprint:
+            raise FormatError(f"{utterance.id}: text ids were made by another tokenizer than this shard's")
+        return {
+            "text_ids": units.ids,
+            "text_id_start": units.char_offsets[:, 0],
+            "text_id_end": units.char_offsets[:, 1],
+        }
+
+
+def _audio_columns(audio: Audio | AudioRef | None) -> dict[str, Any]:
+    if audio is None:
+        return {"audio_uri": None, "audio_sample_rate": None, "audio_start": None, "audio_num_samples": None}
+    is_file = isinstance(audio, AudioRef)
+    return {
+        "audio_uri": audio.uri if is_file else None,
+        "audio_sample_rate": audio.sample_rate,
+        "audio_start": audio.start if is_file else 0,
+        "audio_num_samples": audio.num_samples,
+    }

@@ -1,0 +1,205 @@
+"""A whole system behind generate() and score(): codec, encoders, backbone and vocoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from stlm.audio import read_audio
+from stlm.codec import Codec, align
+from stlm.errors import ConfigError, DataError, did_you_mean
+from stlm.generate import Engine, GenerationOptions, log_likelihoods
+from stlm.interfaces.backbone import BackboneLM
+from stlm.interfaces.unit_encoder import SpeechUnitEncoder
+from stlm.interfaces.vocoder import Vocoder
+from stlm.types import (
+    AlignedUnits,
+    Audio,
+    AudioRef,
+    Document,
+    Marker,
+    Piece,
+    Speech,
+    SpeechSpan,
+    TextSpan,
+    UnitSpan,
+)
+
+TARGETS = ("text", "speech", "any")
+
+
+def Text(text: str) -> TextSpan:
+    """A piece of text for prompts."""
+    return TextSpan(text=text)
+
+
+def SpeechFile(path: str | Path) -> Speech:
+    """A piece of speech for prompts, from an audio file."""
+    from stlm.audio import probe_audio
+
+    return Speech(audio=probe_audio(path))
+
+
+class SpeechTextLM:
+    """Reads, listens, writes and speaks.
+
+    Args:
+        codec: documents to ids.
+        encoders: speech unit encoders by stream name.
+        backbone: the language model.
+        vocoder: units to sound, or None for systems that only listen.
+        components: where each part came from: role to ``dist/name``, for saving.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        encoders: Mapping[str, SpeechUnitEncoder],
+        backbone: BackboneLM,
+        vocoder: Vocoder | None = None,
+        components: Mapping[str, str] | None = None,
+    ) -> None:
+        self.codec = codec
+        self.encoders = dict(encoders)
+        self.backbone = backbone
+        self.vocoder = vocoder
+        self.components = dict(components or {})
+
+    def encode(self, *audio: str | Path | Audio | AudioRef, layout: str = "default") -> Document:
+        """Speech units of one or more recordings, one SpeechSpan each."""
+        return tuple(self.encode_batch(audio, layout=layout))
+
+    def encode_batch(
+        self, batch: Sequence[str | Path | Audio | AudioRef], *, layout: str = "default"
+    ) -> list[SpeechSpan]:
+        """Speech units of many recordings; each file is read once for all streams."""
+        names = self.codec.format.layout(layout).stream_names
+        missing = [name for name in names if name not in self.encoders]
+        if missing:
+            raise ConfigError(f"the system has no encoder for stream {missing[0]!r}, only {sorted(self.encoders)}")
+        loaded = [item if isinstance(item, Audio) else read_audio(item) for item in batch]
+        by_stream = {name: self.encoders[name].encode(loaded) for name in names}
+        return [
+            SpeechSpan(streams={name: by_stream[name][index] for name in names}, layout=layout)
+            for index in range(len(loaded))
+        ]
+
+    def document(self, pieces: Sequence[Piece | str]) -> Document:
+        """A document of pieces: strings are text, `Speech` pieces are encoded."""
+        waiting = [piece.audio for piece in pieces if isinstance(piece, Speech)]
+        encoded = iter(self.encode_batch(waiting)) if waiting else iter(())
+        return tuple(
+            TextSpan(text=piece) if isinstance(piece, str) else next(encoded) if isinstance(piece, Speech) else piece
+            for piece in pieces
+        )
+
+    def prompt_ids(self, document: Document, to: str) -> np.ndarray:
+        """Ids of a prompt that is to go on in modality `to`; its marker is written where the modality changes."""
+        if to not in TARGETS:
+            raise ConfigError(f"generation goes to one of {', '.join(TARGETS)}, got {to!r}{did_you_mean(to, TARGETS)}")
+        ids = self.codec.encode(document, eos=False).ids
+        if to == "any":
+            return ids
+        last = next((span for span in reversed(document)), None)
+        current = None if last is None or isinstance(last, Marker) else "text" if isinstance(last, TextSpan) else "speech"
+        if current == to:
+            return ids
+        markers = self.codec.format.markers
+        symbol = markers.text if to == "text" else markers.speech
+        return np.append(ids, self.codec.format.vocabulary.id_of(symbol)).astype(ids.dtype)
+
+    def allowed(self, to: str) -> np.ndarray:
+        """``bool[V]``: ids that generation towards `to` may choose; the end id is always allowed."""
+        format = self.codec.format
+        speech, text = format.speech_blocks, {"text"}
+        mask = format.vocabulary.mask(allow={"text": text, "speech": speech, "any": text | speech}[to])
+        if to == "any":
+            mask[[format.vocabulary.id_of(format.markers.text), format.vocabulary.id_of(format.markers.speech)]] = True
+        if format.pad is not None:
+            mask[format.pad] = False
+        if format.bos is not None:
+            mask[format.bos] = False
+        if format.eos is not None:
+            mask[format.eos] = True
+        return mask
+
+    def generate(
+        self,
+        prompt: Sequence[Piece | str],
+        *,
+        to: str = "any",
+        max_new_tokens: int = 200,
+        temperature: float = 0.8,
+        top_p: float = 0.95,
+        top_k: int = 0,
+        seed: int = 0,
+    ) -> Document:
+        """Continue one prompt; the result holds what is new.
+
+        Raises:
+            ConfigError: `to` is no modality, or a sampling option is out of range.
+        """
+        options = GenerationOptions(
+            max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed
+        )
+        return self.generate_batch([self.document(prompt)], to=to, options=options)[0]
+
+    def generate_batch(
+        self, prompts: Sequence[Document], *, to: str = "any", options: GenerationOptions | None = None
+    ) -> list[Document]:
+        """Continue many prompts at once."""
+        stop = [self.codec.format.eos] if self.codec.format.eos is not None else []
+        self.backbone.eval()
+        written = Engine(self.backbone).generate(
+            [self.prompt_ids(prompt, to) for prompt in prompts],
+            options or GenerationOptions(),
+            allowed=self.allowed(to),
+            stop_ids=stop,
+        )
+        return [self.codec.decode(ids) for ids in written]
+
+    def score(
+        self, prompt: Sequence[Piece | str], candidates: Sequence[Sequence[Piece | str] | str]
+    ) -> list[tuple[float, float]]:
+        """Log-likelihood of each candidate after the prompt: (sum, mean per id). Markers are not counted."""
+        given = self.document(prompt)
+        start = len(self.codec.encode(given, eos=False))
+        documents = [given + self.document([item] if isinstance(item, str) else item) for item in candidates]
+        sequences = [self.codec.encode(document, eos=False).ids for document in documents]
+        self.backbone.eval()
+        scored = log_likelihoods(self.backbone, sequences)
+        results = []
+        for ids, values in zip(sequences, scored, strict=True):
+            counted = values[start:][self.codec.kind_of(ids[start:]) > 0]
+            results.append((float(counted.sum()), float(counted.mean()) if len(counted) else 0.0))
+        return results
+
+    def synthesize(
+        self, document: Document, *, voice: str | int | None = None, style: str | int | None = None
+    ) -> Audio:
+        """Speak every speech span of a document, one after the other.
+
+        Raises:
+            DataError: the document holds no speech.
+            ConfigError: the system has no vocoder.
+        """
+        spans = [span for span in document if isinstance(span, SpeechSpan | UnitSpan)]
+        if not spans:
+            raise DataError("the document holds no speech to synthesize: generate with to='speech'")
+        audio = [self.speak(align(span, self.codec.format.layout(span.layout)), voice, style) for span in spans]
+        return Audio(samples=np.concatenate([item.samples for item in audio]), sample_rate=audio[0].sample_rate)
+
+    def speak(self, units: AlignedUnits, voice: str | int | None = None, style: str | int | None = None) -> Audio:
+        """Audio of aligned units."""
+        if self.vocoder is None:
+            raise ConfigError("this system has no vocoder: choose one with vocoder=NAME when you train it")
+        return self.vocoder.synthesize(units, voice=voice, style=style)
+
+    @classmethod
+    def load(cls, directory: str | Path) -> SpeechTextLM:
+        """Load a run directory."""
+        from stlm.checkpoint import load_system
+
+        return load_system(directory)
