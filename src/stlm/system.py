@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from stlm.audio import read_audio
-from stlm.codec import Codec, align
+from stlm.codec import Codec, Delta, StreamParser, align
 from stlm.errors import ConfigError, DataError, did_you_mean
 from stlm.generate import Engine, GenerationOptions, log_likelihoods
 from stlm.interfaces.backbone import BackboneLM
@@ -40,6 +40,31 @@ def SpeechFile(path: str | Path) -> Speech:
     from stlm.audio import probe_audio
 
     return Speech(audio=probe_audio(path))
+
+
+def encode_audio(
+    codec: Codec,
+    encoders: Mapping[str, SpeechUnitEncoder],
+    batch: Sequence[str | Path | Audio | AudioRef],
+    *,
+    layout: str = "default",
+) -> list[SpeechSpan]:
+    """Speech units of recordings in every stream of a layout; each file is read once.
+
+    Raises:
+        ConfigError: a stream has no encoder.
+        DataError: a file cannot be read.
+    """
+    names = codec.format.layout(layout).stream_names
+    missing = [name for name in names if name not in encoders]
+    if missing:
+        raise ConfigError(f"the system has no encoder for stream {missing[0]!r}, only {sorted(encoders)}")
+    loaded = [item if isinstance(item, Audio) else read_audio(item) for item in batch]
+    by_stream = {name: encoders[name].encode(loaded) for name in names}
+    return [
+        SpeechSpan(streams={name: by_stream[name][index] for name in names}, layout=layout)
+        for index in range(len(loaded))
+    ]
 
 
 class SpeechTextLM:
@@ -75,16 +100,7 @@ class SpeechTextLM:
         self, batch: Sequence[str | Path | Audio | AudioRef], *, layout: str = "default"
     ) -> list[SpeechSpan]:
         """Speech units of many recordings; each file is read once for all streams."""
-        names = self.codec.format.layout(layout).stream_names
-        missing = [name for name in names if name not in self.encoders]
-        if missing:
-            raise ConfigError(f"the system has no encoder for stream {missing[0]!r}, only {sorted(self.encoders)}")
-        loaded = [item if isinstance(item, Audio) else read_audio(item) for item in batch]
-        by_stream = {name: self.encoders[name].encode(loaded) for name in names}
-        return [
-            SpeechSpan(streams={name: by_stream[name][index] for name in names}, layout=layout)
-            for index in range(len(loaded))
-        ]
+        return encode_audio(self.codec, self.encoders, batch, layout=layout)
 
     def document(self, pieces: Sequence[Piece | str]) -> Document:
         """A document of pieces: strings are text, `Speech` pieces are encoded."""
@@ -160,6 +176,25 @@ class SpeechTextLM:
         )
         return [self.codec.decode(ids) for ids in written]
 
+    def stream(
+        self,
+        prompt: Document,
+        *,
+        to: str = "any",
+        options: GenerationOptions | None = None,
+        parser: StreamParser | None = None,
+    ) -> Iterator[Delta]:
+        """Continue one prompt and yield text and units as they come; `parser` then holds the whole document."""
+        parser = parser or StreamParser(self.codec)
+        stop = [self.codec.format.eos] if self.codec.format.eos is not None else []
+        self.backbone.eval()
+        steps = Engine(self.backbone).stream(
+            [self.prompt_ids(prompt, to)], options or GenerationOptions(), allowed=self.allowed(to), stop_ids=stop
+        )
+        for step in steps:
+            yield from parser.push(step.id)
+        yield from parser.finish()
+
     def score(
         self, prompt: Sequence[Piece | str], candidates: Sequence[Sequence[Piece | str] | str]
     ) -> list[tuple[float, float]]:
@@ -197,9 +232,14 @@ class SpeechTextLM:
             raise ConfigError("this system has no vocoder: choose one with vocoder=NAME when you train it")
         return self.vocoder.synthesize(units, voice=voice, style=style)
 
-    @classmethod
-    def load(cls, directory: str | Path) -> SpeechTextLM:
-        """Load a run directory."""
-        from stlm.checkpoint import load_system
 
-        return load_system(directory)
+def load(directory: str | Path) -> SpeechTextLM:
+    """Load a run directory.
+
+    Raises:
+        DataError: the directory or one of its files is missing or damaged.
+        FormatError: the format, tokenizer or an encoder is not the one that the model was trained with.
+    """
+    from stlm.checkpoint import load_system
+
+    return load_system(directory)

@@ -44,7 +44,7 @@ def _held(span: UnitSpan, order: int, rows: np.ndarray, *, is_anchor: bool) -> n
     if not len(mine):
         return None
     width = int(span.codebook[mine].max()) + 1
-    columns = []
+    columns: list[np.ndarray] = []
     ends = np.append(rows[1:], len(span.stream)) - 1
     for codebook in range(width):
         events = mine[span.codebook[mine] == codebook]

@@ -224,7 +224,8 @@ class Codec:
     def to_string(self, document: Document) -> str:
         """A view for people and logs; markers are shown if the document holds both modalities."""
         modalities = {isinstance(span, TextSpan) for span in document if not isinstance(span, Marker)}
-        shown, modality = [], None
+        shown: list[str] = []
+        modality = None
         for span in document:
             if isinstance(span, Marker):
                 shown.append(span.name)

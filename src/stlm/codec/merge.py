@@ -70,7 +70,7 @@ def _single(span: SpeechSpan, layout: SpeechLayout, *, dedup: bool) -> UnitSpan:
     codes = units.codes
     index = np.flatnonzero(changes(codes)) if dedup and rule.dedup else np.arange(len(codes))
     width = codes.shape[1]
-    count = len(index) * width
+    count: int = len(index) * width
     return UnitSpan(
         stream=np.zeros(count, np.uint8),
         codebook=np.tile(np.arange(width, dtype=np.uint8), len(index)),

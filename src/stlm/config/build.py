@@ -25,7 +25,7 @@ from stlm.lightning.fit import FitOptions
 from stlm.lightning.pretrain import OptimizerFactory, Schedule
 from stlm.plugin import default_registry, make_config
 from stlm.store import ShardSet
-from stlm.system import SpeechTextLM
+from stlm.system import SpeechTextLM, load
 from stlm.types import Format, StreamSpec
 
 AUTO = "auto"
@@ -99,7 +99,7 @@ def _auto_size(name: str, text: TextUnitEncoder, specs: Mapping[str, StreamSpec]
 def build_system(config: TrainConfig) -> SpeechTextLM:
     """An untrained system, or the one of ``config.init``; the backbone has a row for every id of the format."""
     if config.init:
-        return SpeechTextLM.load(config.init)
+        return load(config.init)
     text = build_component("unit_encoder", config.text_encoder)
     encoders: dict[str, SpeechUnitEncoder] = {
         name: build_component("unit_encoder", options) for name, options in config.unit_encoders.items()

@@ -135,13 +135,14 @@ class DemoConfig:
     seed: int = 0
     source: dict[str, Any] = field(default_factory=dict)
     speech_stories: int = 1500
-    text_stories: int = 6000
+    text_stories: int = 4500
+    tuning_sentences: int = 1500
     unit_recipe: dict[str, Any] = field(default_factory=dict)
     unit_recipe_utterances: int = 200
-    unit_encoder: str = "logmel"
-    vocoder: str = "griffinlim"
+    unit_encoder: str = MISSING
+    vocoder: str = MISSING
     bpe_recipe: dict[str, Any] = field(default_factory=dict)
-    text_encoder: str = "sentencepiece"
+    text_encoder: str = MISSING
     group_size: int = 64
     backbone: dict[str, Any] = field(default_factory=dict)
     format: dict[str, Any] = field(default_factory=dict)
@@ -151,7 +152,7 @@ class DemoConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     pretrain_share: float = 0.33
-    tune_share: float = 0.12
+    tune_share: float = 0.1
     lora: LoraConfig = field(default_factory=LoraConfig)
     lora_optimizer: dict[str, Any] = field(default_factory=dict)
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -21,6 +21,7 @@ from stlm.audio import resample
 from stlm.types import Audio, Units
 
 CHANCE = 50.0
+ROWS = ("interleaved", "no_interleaving")
 DIRECTIONS = ("T->T", "S->T", "T->S", "S->S")
 ACROSS = ("S->T", "T->S")
 
@@ -38,24 +39,23 @@ def spectrogram_with_units(audio: Audio, units: Units | None = None) -> str:
 
     The units are taken to start where the audio starts. A number is left out where it does not fit its run.
     """
-    width = max(320, round(audio.seconds * PIXELS_PER_SECOND))
-    top = STRIP + 4 if units is not None and len(units) else 0
+    strip = _unit_strip(units, audio.seconds) if units is not None and len(units) else []
+    top = STRIP + 4 if strip else 0
+    bottom = top + SOUND
     parts = [
         f'<image class="mel" x="0" y="{top}" width="100%" height="{SOUND}" preserveAspectRatio="none" '
-        f'href="{_png_uri(_ink(_log_mel(audio)))}"/>'
+        f'href="{_png_uri(_ink(_log_mel(audio)))}"/>',
+        *strip,
     ]
-    if units is not None and len(units):
-        parts += _unit_strip(units, audio.seconds, bottom=top + SOUND)
-    bottom = top + SOUND
-    for second in _ticks(0, audio.seconds, count=max(4, round(audio.seconds * 2))):
-        x = 100 * second / audio.seconds if audio.seconds else 0
-        if x < 97:
-            parts.append(f'<text class="tick" x="{x:.2f}%" dx="2" y="{bottom + 14}">{second:g} s</text>')
+    for second in _ticks(0, audio.seconds * 0.97, count=max(4, round(audio.seconds * 2))):
+        x = 100 * second / audio.seconds
+        parts.append(f'<text class="tick" x="{x:.2f}%" dx="2" y="{bottom + 14}">{second:g} s</text>')
     parts.append(f'<line class="playhead" x1="0" x2="0" y1="0" y2="{bottom}"/>')
+    width = max(320, round(audio.seconds * PIXELS_PER_SECOND))
     return _svg("spectrogram", bottom + 18, parts, "Log-mel spectrogram with speech units", f"min-width:{width}px")
 
 
-def _unit_strip(units: Units, seconds: float, bottom: int) -> list[str]:
+def _unit_strip(units: Units, seconds: float) -> list[str]:
     spec = units.spec
     codes = units.codes[:, 0]
     starts = np.concatenate([[0], np.flatnonzero(np.diff(codes.astype(int))) + 1])
@@ -69,7 +69,7 @@ def _unit_strip(units: Units, seconds: float, bottom: int) -> list[str]:
         parts.append(
             f'<rect class="unit" x="{left:.3f}%" width="{share:.3f}%" y="0" height="{STRIP}" style="--hue:{hue}">'
             f"<title>unit {code}, {end - start} frames from {start * frame:.2f} s</title></rect>"
-            f'<line class="boundary" x1="{left:.3f}%" x2="{left:.3f}%" y1="0" y2="{bottom}"/>'
+            f'<line class="boundary" x1="{left:.3f}%" x2="{left:.3f}%" y1="0" y2="{STRIP + 4 + SOUND}"/>'
         )
         if (end - start) * frame * PIXELS_PER_SECOND >= len(str(code)) * PIXELS_PER_DIGIT + 2:
             parts.append(f'<text class="code" x="{left + share / 2:.3f}%" y="{STRIP - 6}">{code}</text>')
@@ -87,20 +87,18 @@ def cloze_chart(cloze: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
     height = group * len(directions)
     axis = _Axis(low=low, high=high)
     parts = [
-        f'<rect class="across" x="-76" width="100%" y="{index * group}" height="{group}"/>'
+        f'<rect class="across" x="{x}" width="100%" y="{index * group}" height="{group}"/>'
         for index, name in enumerate(directions)
+        for x in (-70, 46)  # two, because no attribute says "100 % and both margins"
         if name in ACROSS
     ]
     for tick in range(int(low), int(high) + 1, 10):
-        kind = "chance" if tick == CHANCE else "grid"
-        parts.append(_vertical(kind, axis.percent(tick), height))
-        label = f"{tick} % chance" if tick == CHANCE else f"{tick}"
-        parts.append(f'<text class="tick middle" x="{axis.percent(tick):.2f}%" y="{height + 16}">{label}</text>')
+        kind, x = "chance" if tick == CHANCE else "grid", f"{axis.percent(tick):.2f}%"
+        parts.append(f'<line class="{kind}" x1="{x}" x2="{x}" y1="0" y2="{height}"/>')
+        parts.append(f'<text class="tick middle" x="{x}" y="{height + 16}">{tick}</text>')
     for index, direction in enumerate(directions):
-        top = index * group + gap / 2
-        parts.append(
-            f'<text class="name end" x="0" dx="-14" y="{top + lane * len(cloze) / 2 + 5}">{arrow(direction)}</text>'
-        )
+        top, name = index * group + gap / 2, escape(arrow(direction))
+        parts.append(f'<text class="name end" x="0" dx="-16" y="{top + lane * len(cloze) / 2 + 5}">{name}</text>')
         for lane_index, (row, cells) in enumerate(cloze.items()):
             if direction in cells:
                 parts += _whisker(row, cells[direction], axis, lane_index, top + lane * (lane_index + 0.5))
@@ -109,24 +107,32 @@ def cloze_chart(cloze: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
 
 def _whisker(row: str, cell: Mapping[str, object], axis: _Axis, index: int, y: float) -> list[str]:
     low, high = interval(cell)
-    accuracy = float(str(cell["accuracy"]))
     sure = "sure" if against_chance(cell) else "unsure"
     spot = f'y1="{y}" y2="{y}"'
     return [
-        f'<g class="row-{row_style(row, index)} {sure}"><title>{escape(row_name(row))}: {accuracy:.1f} % '
+        f'<g class="row-{row_style(row, index)} {sure}"><title>{escape(row_name(row))}: {accuracy(cell):.1f} % '
         f"[{low:.1f}, {high:.1f}]</title>"
         f'<line class="whisker" x1="{axis.percent(low):.2f}%" x2="{axis.percent(high):.2f}%" {spot}/>'
-        f'<circle cx="{axis.percent(accuracy):.2f}%" cy="{y}" r="5"/>'
-        f'<text class="value" x="{axis.percent(high):.2f}%" dx="9" y="{y + 4}">{accuracy:.1f}</text></g>'
+        f'<circle cx="{axis.percent(accuracy(cell)):.2f}%" cy="{y}" r="5"/>'
+        f'<text class="value" x="{axis.percent(high):.2f}%" dx="9" y="{y + 4}">{accuracy(cell):.1f}</text></g>'
     ]
 
 
 def loss_curves(losses: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """One panel per vocabulary block with a line per row over the tokens seen: faint as logged, bold smoothed."""
-    keys = list(dict.fromkeys(key for points in losses.values() for point in points for key in point))
-    blocks = [key for key in keys if key.startswith("loss_")] or [key for key in keys if key == "loss"]
-    panels = [_loss_panel(losses, key) for key in blocks]
+    """Loss over the tokens seen, faint as logged and bold smoothed: a panel per vocabulary block, markers left out.
+
+    The two rows of the cloze share their panels; another row, such as a tuning, has panels of its own.
+    """
+    compared = {row: points for row, points in losses.items() if row in ROWS}
+    groups = [compared, *({row: points} for row, points in losses.items() if row not in ROWS)]
+    panels = [_loss_panel(group, key) for group in groups for key in _loss_keys(group)]
     return f'<div class="panels">{"".join(panels)}</div>' if any(panels) else ""
+
+
+def _loss_keys(losses: Mapping[str, Sequence[Mapping[str, float]]]) -> list[str]:
+    keys = dict.fromkeys(key for points in losses.values() for point in points for key in point)
+    blocks = [key for key in keys if key.startswith("loss_") and key != "loss_markers"]
+    return sorted(blocks, key=lambda key: key != "loss_text") or [key for key in keys if key == "loss"]
 
 
 def _loss_panel(losses: Mapping[str, Sequence[Mapping[str, float]]], key: str) -> str:
@@ -151,32 +157,40 @@ def _loss_panel(losses: Mapping[str, Sequence[Mapping[str, float]]], key: str) -
         )
     parts += _loss_lines(curves, across, up, height)
     block = key.removeprefix("loss_") if key != "loss" else "all tokens"
-    modality = block if block == "text" else "marker" if block in ("markers", "all tokens") else "speech"
-    scale = "log scale" if up.log else ""
+    modality = {"text": "text", "all tokens": "marker"}.get(block, "speech")
+    scale = "log scale, " if up.log else ""
     return (
         f'<figure class="panel"><figcaption><span class="chip {modality}">{escape(block)}</span> '
-        f'<small>nats per token {scale}</small></figcaption><div class="plot loss">'
+        f'<small>nats per token, {scale}over tokens seen</small></figcaption><div class="plot loss">'
         f"{_svg('chart', height + 24, parts, f'Loss on {block} over tokens seen')}</div></figure>"
     )
 
 
 def _loss_lines(curves: Mapping[str, np.ndarray], across: _Axis, up: _Axis, height: int) -> list[str]:
-    lines, labels = [], []
+    lines, ends, crest = [], [], 0.0
     for index, (row, curve) in enumerate(curves.items()):
         smooth = np.column_stack([curve[:, 0], _smoothed(curve[:, 1])])
-        style = row_style(row, index)
-        lines += [f'<polyline class="raw row-{style}" points="{_points(curve, across, up)}"/>']
-        lines += [f'<polyline class="row-{style}" points="{_points(smooth, across, up)}"/>']
-        labels.append([height * (1 - up.percent(float(smooth[-1, 1])) / 100), row, float(smooth[-1, 1]), style])
-    labels.sort(key=lambda label: label[0])
-    for above, below in zip(labels, labels[1:], strict=False):
-        below[0] = max(below[0], above[0] + 15)
-    texts = [
-        f'<text class="label row-{style}" x="100%" dx="8" y="{y + 4:.1f}">{value:.2f} {escape(row_name(row))}</text>'
-        for y, row, value, style in labels
+        style = f"row-{row_style(row, index)}"
+        lines.append(f'<polyline class="raw {style}" points="{_points(curve, across, up)}"/>')
+        lines.append(f'<polyline class="{style}" points="{_points(smooth, across, up)}"/>')
+        ends.append((float(smooth[-1, 1]), f"{escape(row_name(row))} {smooth[-1, 1]:.2f}", style))
+        right = smooth[smooth[:, 0] >= 0.55 * across.high, 1]
+        crest = max(crest, up.percent(float(right.max())) if len(right) else 0.0)
+    ends.sort()
+    lowest = max(height * (1 - crest / 100) - 14, 16 * len(ends) - 4)  # above the curves, which fall to the right
+    labels = [
+        f'<text class="label end {style}" x="100%" y="{lowest - 16 * index:.1f}">{label}</text>'
+        for index, (_, label, style) in enumerate(ends)
     ]
     inner = f'<svg x="0" y="0" width="100%" height="{height}" viewBox="0 0 1000 1000" preserveAspectRatio="none">'
-    return [inner + "".join(lines) + "</svg>", *texts]
+    return [inner + "".join(lines) + "</svg>", *labels]
+
+
+def last_losses(points: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The figures at the ends of the smoothed curves, by key."""
+    keys = dict.fromkeys(key for point in points for key in point if key.startswith("loss"))
+    curves = {key: _curve(points, key) for key in keys}
+    return {key: float(_smoothed(curve[:, 1])[-1]) for key, curve in curves.items() if len(curve)}
 
 
 def _curve(points: Sequence[Mapping[str, float]], key: str) -> np.ndarray:
@@ -187,12 +201,12 @@ def _curve(points: Sequence[Mapping[str, float]], key: str) -> np.ndarray:
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:
-    """A centred moving mean over a twentieth of the curve, shorter at its ends."""
+    """A centred moving mean over a twentieth of the curve, cut off at its ends."""
     half = len(values) // 40
     sums = np.concatenate([[0.0], np.cumsum(values)])
     centre = np.arange(len(values))
-    reach = np.minimum(half, np.minimum(centre, len(values) - 1 - centre))
-    return (sums[centre + reach + 1] - sums[centre - reach]) / (2 * reach + 1)
+    first, last = np.maximum(centre - half, 0), np.minimum(centre + half + 1, len(values))
+    return (sums[last] - sums[first]) / (last - first)
 
 
 def _points(curve: np.ndarray, across: _Axis, up: _Axis) -> str:
@@ -215,6 +229,10 @@ def timing_bars(timings: Mapping[str, float]) -> str:
     return _svg("chart timings", 34 * len(timings), parts, "Time by stage")
 
 
+def accuracy(cell: Mapping[str, object]) -> float:
+    return np.asarray(cell["accuracy"], dtype=float).item()
+
+
 def interval(cell: Mapping[str, object]) -> tuple[float, float]:
     """The 95 % interval of a result in per cent."""
     low, high = np.asarray(cell["ci95"], dtype=float).tolist()
@@ -228,7 +246,7 @@ def against_chance(cell: Mapping[str, object]) -> int:
 
 
 def arrow(direction: str) -> str:
-    return escape(direction.replace("->", " → "))
+    return direction.replace("->", "\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}")
 
 
 def row_name(row: str) -> str:
@@ -237,7 +255,7 @@ def row_name(row: str) -> str:
 
 def row_style(row: str, index: int) -> int:
     """The number of a row's colour, the same in every picture."""
-    return {"interleaved": 0, "no_interleaving": 1}.get(row, index % 4)
+    return ROWS.index(row) if row in ROWS else 2 + index % 2
 
 
 def duration(seconds: float) -> str:
@@ -278,10 +296,6 @@ def _ticks(low: float, high: float, count: int) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * n for n in (1, 2, 5, 10) if power * n >= rough)
     return [round(n * step, 10) for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def _vertical(kind: str, percent: float, height: float) -> str:
-    return f'<line class="{kind}" x1="{percent:.2f}%" x2="{percent:.2f}%" y1="0" y2="{height}"/>'
 
 
 def _svg(kind: str, height: float, parts: Sequence[str], label: str, style: str = "") -> str:

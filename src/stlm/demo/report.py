@@ -20,7 +20,7 @@ import soundfile
 
 from stlm.audio import resample
 from stlm.demo import pictures
-from stlm.demo.pictures import CHANCE, against_chance, interval
+from stlm.demo.pictures import CHANCE, accuracy, against_chance, arrow, interval
 from stlm.demo.results import DemoResults
 from stlm.types import Audio
 
@@ -50,7 +50,7 @@ def figures(results: DemoResults) -> dict[str, object]:
         "other_tasks": plain(results.other_tasks),
         "recognition": plain(results.recognition),
         "losses": {
-            row: {"last": plain(points[-1]) if points else None, "curve": plain(points)}
+            row: {"last": pictures.last_losses(points), "curve": plain(points)}
             for row, points in results.losses.items()
         },
         "timings": plain(results.timings),
@@ -77,10 +77,13 @@ def reading(cloze: Mapping[str, Cells]) -> tuple[str, str]:
 
 
 def _verdict(across: list[str], learned: list[str], better: list[str], compared: bool) -> str:
-    names = {True: "in both directions", False: f"in {_join([_arrow(name) for name in better or learned])} only"}
+    names = {True: "in both directions", False: f"in {_join([arrow(name) for name in better or learned])} only"}
     whole = len(better or learned) == len(across) > 1
     if better:
-        return f"Interleaving makes the model transfer across modalities, {names[whole]}."
+        return (
+            f"Interleaving makes the model transfer across modalities, {names[whole]}: "
+            "the intervals with and without it do not overlap."
+        )
     if learned and compared:
         return (
             f"Above chance across modalities {names[whole]}, but not clearly better than without interleaving: "
@@ -93,15 +96,11 @@ def _verdict(across: list[str], learned: list[str], better: list[str], compared:
 
 def _figure(direction: str, mixed: Cells, apart: Cells) -> str:
     without = f" ({_percent(apart[direction])} without interleaving)" if direction in apart else ""
-    return f"{_arrow(direction)} {_percent(mixed[direction])}{without}"
+    return f"{arrow(direction)} {_percent(mixed[direction])}{without}"
 
 
 def _percent(cell: Mapping[str, object]) -> str:
-    return f"{float(str(cell['accuracy'])):.1f} %"
-
-
-def _arrow(direction: str) -> str:
-    return direction.replace("->", " → ")
+    return f"{accuracy(cell):.1f}\N{NO-BREAK SPACE}%"
 
 
 def _join(parts: Sequence[str]) -> str:
@@ -156,7 +155,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "sound": sound_uri,
         "json": as_json,
-        "arrow": _arrow,
+        "arrow": arrow,
         "row_name": pictures.row_name,
         "row_style": pictures.row_style,
         "interval": interval,

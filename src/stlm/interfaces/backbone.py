@@ -34,7 +34,7 @@ class Hidden:
     """
 
     last: torch.Tensor
-    layers: Mapping[int, torch.Tensor] = field(default_factory=dict)
+    layers: Mapping[int, torch.Tensor] = field(default_factory=dict[int, torch.Tensor])
 
 
 class BackboneLM(nn.Module, ABC):

@@ -27,7 +27,7 @@ class PackedBatch:
     positions: torch.Tensor
     segments: torch.Tensor
     labels: torch.Tensor | None = None
-    cursor: Mapping[str, Any] = field(default_factory=dict)
+    cursor: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PackedBatch:
         return replace(

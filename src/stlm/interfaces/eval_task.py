@@ -27,7 +27,7 @@ class ChoiceItem:
     prompt: Sequence[Piece]
     candidates: Sequence[Sequence[Piece]]
     answer: int
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class EvalTask(ABC):

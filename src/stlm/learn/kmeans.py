@@ -1,9 +1,10 @@
 """K-means over a stream of feature batches that need not fit in memory.
 
-``fit_kmeans`` draws a uniform sample of the stream, starts with k-means++ and runs Lloyd's algorithm on the sample; with
-``passes`` it then refines over the whole stream in mini-batches (Sculley, "Web-scale k-means clustering", 2010). Dead
-clusters are re-seeded with the points that are served worst. One Lloyd step over 100k points of 40 dimensions and 500
-clusters takes about 0.15 s on one core. Runs on the GPU where there is one; equal data and seed give equal centroids.
+``fit_kmeans`` draws a uniform sample of the stream, starts with k-means++ and runs Lloyd's algorithm on the sample;
+with ``passes`` it then refines over the whole stream in mini-batches (Sculley, "Web-scale k-means clustering", 2010).
+Dead clusters are re-seeded with the points that are served worst. One Lloyd step over 100k points of 40 dimensions and
+500 clusters takes about 0.15 s on one core. Runs on the GPU where there is one; equal data and seed give equal
+centroids.
 """
 
 from __future__ import annotations
@@ -154,15 +155,13 @@ def mini_batch_pass(batches: Iterable[torch.Tensor], centroids: torch.Tensor) ->
 
 
 def _sums(points: torch.Tensor, codes: torch.Tensor, num_clusters: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum ``float64[K, D]`` and count ``float64[K]`` of each cluster's points; summed in order, so exact on a GPU too."""
+    """Sum ``float64[K, D]`` and count ``float64[K]`` of each cluster's points, added in order on a GPU too."""
     counts = torch.bincount(codes, minlength=num_clusters)
     ordered = points[codes.argsort(stable=True)].double()
     return torch.segment_reduce(ordered, "sum", lengths=counts), counts.double()
 
 
-def _repair(
-    centroids: torch.Tensor, counts: torch.Tensor, points: torch.Tensor, codes: torch.Tensor
-) -> torch.Tensor:
+def _repair(centroids: torch.Tensor, counts: torch.Tensor, points: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
     """Move each dead cluster onto one of the points farthest from their own centroids."""
     dead = (counts == 0).nonzero()[:, 0]
     if len(dead) == 0:

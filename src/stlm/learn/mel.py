@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from stlm.errors import ConfigError
-from stlm.learn.rows import BLOCK
+from stlm.learn.rows import BLOCK, in_blocks
 
 FLOOR = 1e-10
 
@@ -119,8 +119,14 @@ def mel_bands(options: MelOptions) -> torch.Tensor:
     return torch.minimum(rising, falling).clamp_min(0).float()
 
 
+def cepstra(log_mel: torch.Tensor, num_cepstra: int) -> torch.Tensor:
+    """Mel-frequency cepstral coefficients ``float32[T, num_cepstra]`` of log-mel frames ``float32[T, M]``."""
+    basis = cosine_basis(log_mel.shape[1], num_cepstra).to(log_mel.device)
+    return in_blocks(log_mel, lambda block: block @ basis)
+
+
 def cosine_basis(num_in: int, num_out: int) -> torch.Tensor:
-    """Orthonormal DCT-II basis ``float32[num_in, num_out]``: ``log_mel @ cosine_basis(M, C)`` are the cepstra c0..c[C-1]."""
+    """Orthonormal DCT-II, ``float32[num_in, num_out]``, one column per coefficient."""
     angles = math.pi / num_in * (torch.arange(num_in, dtype=torch.float64) + 0.5)[:, None]
     basis = torch.cos(angles * torch.arange(num_out, dtype=torch.float64)) * math.sqrt(2.0 / num_in)
     basis[:, 0] /= math.sqrt(2.0)

@@ -1,7 +1,8 @@
 """Matrix products whose rows do not depend on their company.
 
-A BLAS may sum in another order when the number of rows changes, so that one frame of a long batch differs in its last bit
-from the same frame alone, and a unit near the border of two clusters flips. Blocks of a fixed number of rows avoid this.
+A BLAS may sum in another order when the number of rows changes, so that one frame of a long batch differs in its last
+bit from the same frame alone, and a unit near the border of two clusters flips. Blocks of a fixed number of rows avoid
+this.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ BLOCK = 256
 
 
 def in_blocks(rows: torch.Tensor, function: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    """``cat(function(block))`` over blocks of 256 rows of ``[T, …]``, the last one filled up with zeros and cut again."""
+    """``cat(function(block))`` over blocks of 256 rows of ``[T, …]``; the last is filled up with zeros and cut."""
     T = len(rows)
     if T == 0:
         return function(rows.new_zeros(BLOCK, *rows.shape[1:]))[:0]

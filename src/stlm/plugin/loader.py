@@ -7,10 +7,11 @@ registers misspelt hooks without a word; this one records each of these beside t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
+from typing import cast
 
 import pluggy
 
@@ -37,7 +38,7 @@ class Plugin:
     dist: str
     version: str
     module: str | None = None
-    components: dict[str, tuple[Component, ...]] = field(default_factory=dict)
+    components: dict[str, tuple[Component, ...]] = field(default_factory=dict[str, tuple[Component, ...]])
     error: str | None = None
 
 
@@ -93,8 +94,9 @@ def _explain_pending(module: ModuleType, error: pluggy.PluginValidationError) ->
 
 
 def _checked(hook: str, result: object) -> tuple[Component, ...]:
-    components = tuple(result) if isinstance(result, list | tuple) else ()
-    if not components or not all(isinstance(component, Component) for component in components):
+    items = cast("Sequence[object]", result) if isinstance(result, list | tuple) else ()
+    components = tuple(item for item in items if isinstance(item, Component))
+    if not components or len(components) < len(items):
         raise TypeError(f"{hook} must return a sequence of stlm.plugin.Component, got {result!r}")
     for component in components:
         for path in (component.factory, component.config):

@@ -62,10 +62,9 @@ class ShardTask:
     def report_path(self) -> Path:
         return self.path.with_suffix(".json")
 
-    @property
-    def fingerprint(self) -> str:
-        """Hash of what decides the shard's content."""
-        content = {**asdict(self), "out": None}
+    def fingerprint(self, encoders: Sequence[SpeechUnitEncoder]) -> str:
+        """Hash of what decides the shard's content; a path may hold another codebook than last time, so its hash counts."""
+        content = {**asdict(self), "out": None, "streams": [encoder.fingerprint for encoder in encoders]}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -83,10 +82,10 @@ class ShardReport:
 
 def prepare_shard(task: ShardTask) -> ShardReport:
     """Write the task's shard, or return the report of an equal task that was completed before."""
-    done = _completed(task)
+    encoders: list[SpeechUnitEncoder] = [choice.build("unit_encoder") for choice in task.encoders]
+    done = _completed(task, encoders)
     if done is not None:
         return done
-    encoders: list[SpeechUnitEncoder] = [choice.build("unit_encoder") for choice in task.encoders]
     source: Source = task.source.build("source")
     stream: Iterable[Utterance | Rejected] = source.utterances(task.shard, task.num_shards)
     for choice in task.stages:
@@ -113,7 +112,7 @@ def write_shard(
                 for name, units in item.streams.items():
                     frames[name] += len(units)
         report = ShardReport(
-            fingerprint=task.fingerprint,
+            fingerprint=task.fingerprint(encoders),
             num_utterances=writer.num_utterances,
             num_seconds=writer.num_seconds,
             num_frames=frames,
@@ -170,14 +169,14 @@ def _batches(
         yield batch
 
 
-def _completed(task: ShardTask) -> ShardReport | None:
+def _completed(task: ShardTask, encoders: Sequence[SpeechUnitEncoder]) -> ShardReport | None:
     if not (task.path.exists() and task.report_path.exists()):
         return None
     try:
         report = ShardReport(**json.loads(task.report_path.read_text()))
     except (ValueError, TypeError):
         return None
-    return replace(report, was_done=True) if report.fingerprint == task.fingerprint else None
+    return replace(report, was_done=True) if report.fingerprint == task.fingerprint(encoders) else None
 
 
 def all_rejected(reports: Iterable[ShardReport]) -> list[Mapping[str, Any]]:

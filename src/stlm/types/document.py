@@ -76,7 +76,7 @@ class Speech:
     """Speech that still has to be encoded; prompts and evaluation requests hold it in place of a SpeechSpan."""
 
     audio: Audio | AudioRef
-    meta: Mapping[str, str] = field(default_factory=dict)
+    meta: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 Piece = Span | Speech

@@ -57,11 +57,11 @@ class Utterance:
     audio: Audio | AudioRef | None = None
     text: str | None = None
     words: tuple[Word, ...] = ()
-    streams: Mapping[str, Units] = field(default_factory=dict)
+    streams: Mapping[str, Units] = field(default_factory=dict[str, Units])
     text_units: TextUnits | None = None
     speaker: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    meta: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    meta: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         if self.words:

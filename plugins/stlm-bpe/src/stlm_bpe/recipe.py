@@ -60,7 +60,10 @@ class BpeRecipe(Recipe):
         symbols = tuple(self.config.user_symbols)
         for symbol in symbols:
             if not symbol or {" ", SPACE} & set(symbol) or symbol in SPECIAL_SYMBOLS or symbols.count(symbol) > 1:
-                raise ConfigError(f"user_symbols must be distinct words without spaces, other than <unk>, <s> and </s>; got {symbol!r} in {symbols}")
+                raise ConfigError(
+                    f"user_symbols must be distinct words without spaces, other than {', '.join(SPECIAL_SYMBOLS)}; "
+                    f"got {symbol!r} in {symbols}"
+                )
 
     def train(self, utterances: Iterable[Utterance], out: Path) -> None:
         lines = _sample(_lines(utterances), self.config.max_lines, np.random.default_rng(self.config.seed))
@@ -73,13 +76,26 @@ class BpeRecipe(Recipe):
         written = io.BytesIO()
         try:
             SentencePieceTrainer.train(
-                sentence_iterator=iter(lines), model_writer=written, model_type="bpe",
-                vocab_size=self.config.vocab_size, user_defined_symbols=list(self.config.user_symbols),
-                character_coverage=self.config.character_coverage, split_digits=self.config.split_digits,
-                byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False,
-                add_dummy_prefix=False, split_by_whitespace=True, unk_id=0, bos_id=1, eos_id=2, pad_id=-1,
-                max_sentence_length=LONGEST_LINE, num_threads=1, minloglevel=2,
-            )  # fmt: skip
+                sentence_iterator=iter(lines),
+                model_writer=written,
+                model_type="bpe",
+                vocab_size=self.config.vocab_size,
+                user_defined_symbols=list(self.config.user_symbols),
+                character_coverage=self.config.character_coverage,
+                split_digits=self.config.split_digits,
+                byte_fallback=True,
+                normalization_rule_name="identity",
+                remove_extra_whitespaces=False,
+                add_dummy_prefix=False,
+                split_by_whitespace=True,
+                unk_id=0,
+                bos_id=1,
+                eos_id=2,
+                pad_id=-1,
+                max_sentence_length=LONGEST_LINE,
+                num_threads=1,
+                minloglevel=2,
+            )
         except (RuntimeError, ValueError, OSError) as error:
             raise self._explain(str(error)) from error
         return written.getvalue()
@@ -88,7 +104,8 @@ class BpeRecipe(Recipe):
         size = self.config.vocab_size
         if high := re.search(r"Vocabulary size too high.*?<= (\d+)", reason):
             return ConfigError(
-                f"vocab_size {size} is too large for these texts, expected at most {high[1]}: lower it or give more text"
+                f"vocab_size {size} is too large for these texts, expected at most {high[1]}: lower it "
+                "or give more text"
             )
         if low := re.search(r"smaller than required_chars. \d+ vs (\d+)", reason):
             fixed = len(SPECIAL_SYMBOLS) + BYTES + len(self.config.user_symbols)

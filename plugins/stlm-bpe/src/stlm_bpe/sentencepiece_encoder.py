@@ -1,11 +1,11 @@
 """`SentencePieceText`: a SentencePiece model file as text encoder. About 3 million ids per second on one core.
 
-The space before a word is part of the text here: " the" is one piece, "the" is what stands after no space. SentencePiece
-itself adds a space in front (``add_dummy_prefix``) and drops doubled ones (``remove_extra_whitespaces``); both are switched
-off when a model is loaded, whatever the file says. So for Llama 2's model ``encode(" the cat")`` gives the ids that
-SentencePiece gives for "the cat", and ``decode(encode(text).ids) == text`` holds for every text. It does not hold for
-models that normalise text (``nmt_nfkc``: T5, ALBERT) unless the text is in that normal form, nor for characters
-unknown to a model without byte fallback.
+The space before a word is part of the text here: " the" is one piece, "the" is what stands after no space.
+SentencePiece itself adds a space in front (``add_dummy_prefix``) and drops doubled ones (``remove_extra_whitespaces``);
+both are switched off when a model is loaded, whatever the file says. So for Llama 2's model ``encode(" the cat")``
+gives the ids that SentencePiece gives for "the cat", and ``decode(encode(text).ids) == text`` holds for every text
+without the sign U+2581 (which reads back as a space). It does not hold for models that normalise text (``nmt_nfkc``:
+T5, ALBERT) unless the text is in that normal form, nor for characters unknown to a model without byte fallback.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class _WordEnds(dict[str, np.ndarray]):
 
 
 def _offsets(processor: SentencePieceProcessor, text: str) -> np.ndarray:
-    """``int32[S, 2]`` in characters; SentencePiece counts UTF-8 bytes. Of the bytes of one character the last covers it."""
+    """``int32[S, 2]`` in characters (SentencePiece counts UTF-8 bytes); the last byte of a character covers it."""
     proto = sentencepiece_pb2.SentencePieceText.FromString(processor.encode(text, out_type="serialized_proto"))
     spans = np.array([(piece.begin, piece.end) for piece in proto.pieces], dtype=np.int32).reshape(-1, 2)
     if text.isascii():

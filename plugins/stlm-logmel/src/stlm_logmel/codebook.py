@@ -60,9 +60,13 @@ class Codebook:
     def spec(self) -> StreamSpec:
         mark = fingerprint({"centroids": self.centroids, "scale": self.scale}, self.features)
         return StreamSpec(
-            name=self.stream, codebook_sizes=(len(self.centroids),), sample_rate=self.features.sample_rate,
-            hop=self.features.hop, window=self.features.hop, fingerprint=mark,
-        )  # fmt: skip
+            name=self.stream,
+            codebook_sizes=(len(self.centroids),),
+            sample_rate=self.features.sample_rate,
+            hop=self.features.hop,
+            window=self.features.hop,
+            fingerprint=mark,
+        )
 
     def save(self, directory: Path) -> None:
         arrays = {name: getattr(self, name).contiguous() for name in ("centroids", "scale", "sounds", "colour")}
@@ -83,6 +87,8 @@ def load_codebook(path: str | Path) -> Codebook:
         )
     directory = Path(path)
     options = _read(directory / OPTIONS, lambda file: json.loads(file.read_text()))
+    if not isinstance(options, dict) or not isinstance(options.get("features"), dict):
+        raise FormatError(f"{directory / OPTIONS}: no key 'features', expected a mapping with stream and features")
     arrays = _read(directory / ARRAYS, load_file)
     for key in ("centroids", "scale", "sounds", "colour"):
         if key not in arrays:
@@ -90,7 +96,7 @@ def load_codebook(path: str | Path) -> Codebook:
     try:
         return Codebook(features=_features(options), stream=str(options["stream"]), **arrays)
     except (FormatError, ConfigError, KeyError, TypeError) as error:
-        reason = f"no key {error}" if isinstance(error, KeyError) else error
+        reason = f"{OPTIONS} has no key {error}" if isinstance(error, KeyError) else error
         raise FormatError(f"{directory}: {reason}") from error
 
 

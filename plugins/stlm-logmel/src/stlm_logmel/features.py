@@ -1,8 +1,9 @@
 """Audio to the vectors that k-means clusters: one ``float32[T, D]`` per sound, one frame each `hop` samples.
 
-A fine mel analysis (10 ms) is clamped to the sound's own dynamic range and freed of its mean over speech, so that level,
-channel and part of the speaker go away; cepstra of it are pooled over a context of about 100 ms around the frame into a
-weighted mean and slopes. Frame t depends on the whole sound only through the normalisation, and never on other sounds.
+A fine mel analysis (10 ms) is clamped to the sound's own dynamic range and freed of its mean over speech, so that
+level, channel and part of the speaker go away; cepstra of it are pooled over a context of 120 ms (half of it counts
+much) around the frame into a weighted mean, slope and curvature. Frame t depends on the whole sound only through the
+normalisation, and never on other sounds.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ import numpy as np
 import torch
 
 from stlm.errors import ConfigError
-from stlm.learn.mel import LogMel, MelOptions, cosine_basis
-from stlm.learn.rows import in_blocks
+from stlm.learn.mel import LogMel, MelOptions, cepstra
 
 NATS_PER_DB = math.log(10) / 10
 
@@ -48,10 +48,10 @@ class FeatureOptions:
     f_min: float = 60.0
     f_max: float = 7600.0
     num_cepstra: int = 13
-    context: int = 8
-    orders: int = 2
+    context: int = 12
+    orders: int = 3
     variance: bool = False
-    dynamic_range_db: float = 60.0
+    dynamic_range_db: float = 80.0
     speech_range_db: float = 30.0
 
     def __post_init__(self) -> None:
@@ -77,9 +77,14 @@ class FeatureOptions:
     def mel(self) -> MelOptions:
         n_fft = 1 << (self.window - 1).bit_length()
         return MelOptions(
-            sample_rate=self.sample_rate, window=self.window, hop=self.fine_hop, n_fft=n_fft,
-            num_mels=self.num_mels, f_min=self.f_min, f_max=self.f_max,
-        )  # fmt: skip
+            sample_rate=self.sample_rate,
+            window=self.window,
+            hop=self.fine_hop,
+            n_fft=n_fft,
+            num_mels=self.num_mels,
+            f_min=self.f_min,
+            f_max=self.f_max,
+        )
 
     @property
     def num_coefficients(self) -> int:
@@ -96,7 +101,6 @@ class UnitFeatures:
     def __init__(self, options: FeatureOptions, device: str | torch.device = "cpu") -> None:
         self.options = options
         self._log_mel = LogMel(options.mel, device)
-        self._basis = cosine_basis(options.num_mels, options.num_cepstra).to(device) if options.num_cepstra else None
         self._patterns = temporal_patterns(options.context, options.orders)
 
     def num_frames(self, num_samples: int) -> int:
@@ -106,12 +110,10 @@ class UnitFeatures:
         """The features of all sounds, one after another: ``float32[sum T, D]``."""
         fine = self._log_mel.joined(batch)
         lengths = [self._log_mel.num_frames(len(samples)) for samples in batch]
-        normal = self._cepstra(normalise(fine, lengths, self.options))
+        normal = normalise(fine, lengths, self.options)
+        if self.options.num_cepstra:
+            normal = cepstra(normal, self.options.num_cepstra)
         return self._pooled(normal, self._places(lengths).to(fine.device))
-
-    def _cepstra(self, fine: torch.Tensor) -> torch.Tensor:
-        basis = self._basis
-        return fine if basis is None else in_blocks(fine, lambda block: block @ basis)
 
     def _places(self, lengths: Sequence[int]) -> torch.Tensor:
         """``int64[sum T, context]``: the mel frames that each unit sees; the first and last stand for those outside."""

@@ -17,9 +17,15 @@ def sound_options(features: FeatureOptions) -> MelOptions:
     """The vocoder's mel analysis: windows of four mel hops, so that Griffin-Lim has frames that overlap enough."""
     window = 4 * features.fine_hop
     return MelOptions(
-        sample_rate=features.sample_rate, window=window, hop=features.fine_hop, n_fft=1 << (window - 1).bit_length(),
-        num_mels=NUM_BANDS, f_min=0.0, f_max=features.sample_rate / 2, preemphasis=0.0,
-    )  # fmt: skip
+        sample_rate=features.sample_rate,
+        window=window,
+        hop=features.fine_hop,
+        n_fft=1 << (window - 1).bit_length(),
+        num_mels=NUM_BANDS,
+        f_min=0.0,
+        f_max=features.sample_rate / 2,
+        preemphasis=0.0,
+    )
 
 
 class Sounds:

@@ -138,6 +138,9 @@ MOODS: dict[str, Mood] = {
 
 WOMEN: tuple[str, ...] = ("Anna", "Emma", "Lucy", "Maria", "Nora", "Ruby", "Alice", "Julia")
 MEN: tuple[str, ...] = ("Tom", "David", "Peter", "Oscar", "Jack", "Henry", "Simon", "Paul")
-SHARED_VERBS: tuple[str, ...] = tuple("found saw took wanted liked carried brought watched bought showed".split())
+SHARED_VERBS: tuple[str, ...] = (
+    *("found", "saw", "took", "wanted", "liked"),
+    *("carried", "brought", "watched", "bought", "showed"),
+)
 NUMERALS: tuple[str, ...] = ("two", "three", "four", "many", "several")
 TIMES: tuple[str, ...] = ("morning", "evening", "afternoon", "day", "night", "Monday", "Sunday")

@@ -4,27 +4,28 @@ The library is one global state machine, and speech depends on what was said bef
 on from call to call, and no function of its interface resets them. A fresh copy makes speech a function of its
 arguments, also across processes and forks.
 
-espeak-ng is GPL-3.0. It is a run-time dependency that the user installs (PyPI `espeakng-loader`); nothing of it is here.
+espeak-ng is GPL-3.0: a run-time dependency that the user installs (PyPI `espeakng-loader`); nothing of it is here.
 """
 
 from __future__ import annotations
 
 import _ctypes
-import atexit
 import ctypes
 import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from multiprocessing.util import Finalize
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from stlm.errors import ConfigError, PluginError
-from stlm_windtunnel.voices import Style, check_voice, data_path, language_files
+from stlm_windtunnel.voices import VOICES, Style, check_voice, data_path, language_files
 
 # constants of speak_lib.h
 SYNCHRONOUS, BUFFER_MS = 2, 2000
@@ -71,9 +72,10 @@ class Recording:
     def callback(self) -> Callable[..., int]:
         return _Callback(self._receive)
 
-    def _receive(self, samples, count, events) -> int:  # pyright: ignore[reportMissingParameterType]
+    def _receive(self, samples: Any, count: int, events: Any) -> int:
         if count > 0 and samples:
-            self.chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
+            # numpy.ctypeslib.as_array would make, and keep, a ctypes type for every length that ever occurs
+            self.chunks.append(np.frombuffer(ctypes.string_at(samples, 2 * count), np.int16))
         index = 0
         while (event := events[index]).type != LIST_END:
             phoneme = event.id.string.decode("utf-8", "replace") if event.type == PHONEME else ""
@@ -90,7 +92,7 @@ def synthesize(text: str, voice: str, style: Style) -> Recording:
     with _library(voice.partition("+")[0]) as (library, recording.sample_rate):
         library.espeak_SetSynthCallback(callback)
         if library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise ConfigError(f"espeak-ng cannot speak with voice {voice!r}: choose one of stlm_windtunnel.VOICES")
+            raise ConfigError(f"espeak-ng cannot speak with voice {voice!r}: the world's voices are {list(VOICES)}")
         parameters = {RATE: style.rate, VOLUME: style.volume, PITCH: style.pitch, RANGE: style.range}
         for parameter, value in parameters.items():
             library.espeak_SetParameter(parameter, value, 0)
@@ -106,9 +108,12 @@ os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_i
 
 
 @contextmanager
-def _library(language: str) -> Iterator[tuple[ctypes.CDLL, int]]:
+def _library(language: str) -> Generator[tuple[ctypes.CDLL, int], None, None]:
     with _lock:
         path, data = _library_path(), _data_view(language)
+        if not os.path.isdir(data):  # removed by a parent that ended before this process
+            _data_view.cache_clear()
+            data = _data_view(language)
         _check_not_resident(path)
         library = ctypes.CDLL(path)
         try:
@@ -161,10 +166,6 @@ def _data_view(language: str) -> str:
             (view / entry.name).symlink_to(entry)
     (view / "lang").mkdir()
     (view / "lang" / language).symlink_to(language_files()[language])
-    atexit.register(_remove, view.parent, os.getpid())
+    # runs at the end of this process, also of a multiprocessing child, and never in a forked child that inherited it
+    Finalize(None, shutil.rmtree, args=(view.parent, True), exitpriority=0)
     return str(view)
-
-
-def _remove(folder: Path, owner: int) -> None:
-    if os.getpid() == owner:  # not at the end of a forked child
-        shutil.rmtree(folder, ignore_errors=True)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stlm.errors import ConfigError, did_you_mean
+from stlm.errors import ConfigError
 from stlm.interfaces.source import Source
 from stlm.types import Rejected, Utterance
 from stlm_windtunnel.espeak import speak
-from stlm_windtunnel.voices import STYLES, VOICES, check_voice, style_named
+from stlm_windtunnel.performance import Performer
+from stlm_windtunnel.voices import one_of
 from stlm_windtunnel.world import (
     ENDINGS,
     MIDDLES,
     OPENINGS,
+    SPLITS,
     Story,
-    check_split,
     draw_cast,
     generator,
-    pick,
     write_sentence,
     write_story,
 )
@@ -84,11 +84,10 @@ class WindTunnelSource(Source):
         voices: tuple[str, ...] = (),
         style: str = "mood",
     ) -> None:
-        self.kind = _one_of("kind", kind, KINDS)
-        self.modality = _one_of("modality", modality, MODALITIES)
-        self.split = check_split(split)
-        self.style = _one_of("style", style, ("mood", "random", *STYLES))
-        self.voices = tuple(check_voice(voice) for voice in voices or VOICES)
+        self.kind = one_of("kind", kind, KINDS)
+        self.modality = one_of("modality", modality, MODALITIES)
+        self.split = one_of("split", split, SPLITS)
+        self.performer = Performer(voices=voices, style=style)
         for field, value in (("num", num), ("first", first), ("seed", seed)):
             if value < 0:
                 raise ConfigError(f"{field} must be 0 or more, got {value}")
@@ -112,7 +111,9 @@ class WindTunnelSource(Source):
         meta = {"kind": self.kind, "split": self.split, "seed": str(self.seed)}
         if self.modality == "text":
             return Utterance(id=f"{id_}-text", text=story.text, labels=labels, meta=meta)
-        voice, style = self._performance(index, story)
+        # a stream of its own, so that text and speech of one index say the same
+        rng = generator(self.seed, self.split, self.kind, "performance", index)
+        voice, style = self.performer.draw(rng, story.mood)
         audio, words = speak(story.text, voice, style)
         return Utterance(
             id=id_,
@@ -131,17 +132,3 @@ class WindTunnelSource(Source):
             return write_story(rng, cast, self.split)
         sentence = write_sentence(rng, cast, OPENINGS + MIDDLES + ENDINGS, self.split)
         return Story(topic=cast.topic.name, mood=cast.mood.name, sentences=(sentence,))
-
-    def _performance(self, index: int, story: Story) -> tuple[str, str]:
-        # a stream of its own, so that text and speech of one index say the same
-        rng = generator(self.seed, self.split, self.kind, "performance", index)
-        voice = pick(rng, self.voices)
-        style = {"mood": story.mood, "random": pick(rng, tuple(STYLES))}.get(self.style, self.style)
-        style_named(style)
-        return voice, style
-
-
-def _one_of(field: str, value: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise ConfigError(f"{field} {value!r} is unknown{did_you_mean(value, choices)}; choose one of {list(choices)}")
-    return value

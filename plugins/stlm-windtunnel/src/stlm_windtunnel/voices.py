@@ -27,7 +27,7 @@ class Style:
         volume: 0 to 200; 100 leaves headroom, far above it the synthesizer's gain control distorts.
     """
 
-    rate: int = 175
+    rate: int = 195
     pitch: int = 50
     range: int = 50
     volume: int = 100
@@ -35,9 +35,9 @@ class Style:
 
 STYLES: dict[str, Style] = {
     "neutral": Style(),
-    "happy": Style(rate=195, pitch=75, range=95),
-    "sad": Style(rate=140, pitch=30, range=15, volume=80),
-    "angry": Style(rate=215, pitch=58, range=80, volume=120),
+    "happy": Style(rate=215, pitch=75, range=95),
+    "sad": Style(rate=155, pitch=30, range=15, volume=80),
+    "angry": Style(rate=230, pitch=58, range=80, volume=120),
 }
 
 
@@ -50,6 +50,13 @@ def style_named(name: str) -> Style:
     if name not in STYLES:
         raise ConfigError(f"no style {name!r}{did_you_mean(name, STYLES)}; choose one of {list(STYLES)}")
     return STYLES[name]
+
+
+def one_of(field: str, value: str, choices: tuple[str, ...]) -> str:
+    """Return `value` if it is one of the choices, else raise a ConfigError that names `field`."""
+    if value not in choices:
+        raise ConfigError(f"{field} {value!r} is unknown{did_you_mean(value, choices)}; choose one of {list(choices)}")
+    return value
 
 
 def check_voice(name: str) -> str:

@@ -16,13 +16,15 @@ from zlib import crc32
 
 import numpy as np
 
-from stlm.errors import ConfigError, did_you_mean
+from stlm.errors import ConfigError
 from stlm_windtunnel.lexicon import MEN, MOODS, NUMERALS, SHARED_VERBS, TIMES, TOPICS, WOMEN, Mood, Topic
 
 T = TypeVar("T")
 
 SPLITS: tuple[str, ...] = ("train", "test")
 CONTEXT_SENTENCES = 4
+THINGS_PER_STORY = 4
+ZIPF_EXPONENT = 1.3
 _TEST_SHARE = 10  # one sentence in ten is kept for the test split
 
 OPENINGS: tuple[str, ...] = (
@@ -39,8 +41,8 @@ MIDDLES: tuple[str, ...] = (
     "The {how} {thing} was near the {things}.",
     "{name} {did} this {how} {thing}.",
     "{he} {did} these {how} {things}.",
-    "These {things} were very {how}.",
-    "This {thing} was very {how}.",
+    "These {how} {things} were from the {place}.",
+    "This {how} {thing} was from the {place}.",
     "{he} {mood_how} {did} the {how} {thing}.",
     "{name} {mood_did} and {did} the {thing}.",
     "The {person} {shared} the {thing} near the {place}.",
@@ -106,10 +108,15 @@ def pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
     return choices[int(rng.integers(len(choices)))]
 
 
-def check_split(split: str) -> str:
-    if split not in SPLITS:
-        raise ConfigError(f"no split {split!r}{did_you_mean(split, SPLITS)}; choose one of {list(SPLITS)}")
-    return split
+def zipf_weights(number: int) -> np.ndarray:
+    """``float64[number]``, summing to 1: as in real text, a topic's first words are frequent and its last ones rare."""
+    weights = np.arange(1, number + 1) ** -ZIPF_EXPONENT
+    return weights / weights.sum()
+
+
+def pick_topical(rng: np.random.Generator, choices: Sequence[T]) -> T:
+    """One of a topic's words, the first ones most often."""
+    return choices[int(rng.choice(len(choices), p=zipf_weights(len(choices))))]
 
 
 def split_of(sentence: str) -> str:
@@ -123,7 +130,8 @@ def draw_cast(
 ) -> Cast:
     """Draw a story's cast; what is given is kept."""
     chosen = TOPICS[topic or pick(rng, tuple(TOPICS))]
-    order = rng.permutation(len(chosen.things))[:6]
+    count = len(chosen.things)
+    order = rng.choice(count, size=THINGS_PER_STORY, replace=False, p=zipf_weights(count))
     return Cast(
         topic=chosen,
         mood=MOODS[mood or pick(rng, tuple(MOODS))],
@@ -133,26 +141,31 @@ def draw_cast(
 
 
 def write_story(rng: np.random.Generator, cast: Cast, split: str) -> Story:
-    """One opening, three middles of different form, one ending; all sentences belong to `split`."""
-    frames = rng.permutation(len(MIDDLES))[: CONTEXT_SENTENCES - 1]
-    sentences = [write_sentence(rng, cast, OPENINGS, split)]
-    for index in frames:
-        first = MIDDLES[int(index)]
-        sentences.append(write_sentence(rng, cast, MIDDLES, split, first=first))
-    sentences.append(write_sentence(rng, cast, ENDINGS, split))
+    """One opening, three middles of different form, one ending; all different and all of `split`."""
+    order = rng.permutation(len(MIDDLES))[: CONTEXT_SENTENCES - 1]
+    plan = [(OPENINGS, None), *((MIDDLES, MIDDLES[int(index)]) for index in order), (ENDINGS, None)]
+    sentences: list[str] = []
+    for frames, first in plan:
+        sentences.append(write_sentence(rng, cast, frames, split, first=first, taken=sentences))
     return Story(topic=cast.topic.name, mood=cast.mood.name, sentences=tuple(sentences))
 
 
 def write_sentence(
-    rng: np.random.Generator, cast: Cast, frames: Sequence[str], split: str, first: str | None = None
+    rng: np.random.Generator,
+    cast: Cast,
+    frames: Sequence[str],
+    split: str,
+    *,
+    first: str | None = None,
+    taken: Sequence[str] = (),
 ) -> str:
-    """One sentence of `split` in one of the frames; `first` is the frame of the first few draws."""
+    """One sentence of `split` that is not taken, in one of the frames; `first` is the frame of the first draws."""
     attempt = 0
     while True:
         # a frame with few fillings may lie wholly in the other split: give it up after a while
         frame = first if first is not None and attempt < 50 else pick(rng, frames)
         sentence = fill(frame, draw_roles(rng, cast))
-        if split_of(sentence) == split:
+        if split_of(sentence) == split and sentence not in taken:
             return sentence
         attempt += 1
 
@@ -166,13 +179,13 @@ def draw_roles(rng: np.random.Generator, cast: Cast) -> dict[str, str]:
         "name": cast.name,
         "he": "she" if feminine else "he",
         "himself": "herself" if feminine else "himself",
-        "person": pick(rng, topic.people),
+        "person": pick_topical(rng, topic.people),
         "thing": first[0],
         "things": second[1],
         "other": second[0],
-        "did": pick(rng, topic.verbs),
-        "how": pick(rng, topic.adjectives),
-        "place": pick(rng, topic.places),
+        "did": pick_topical(rng, topic.verbs),
+        "how": pick_topical(rng, topic.adjectives),
+        "place": pick_topical(rng, topic.places),
         "shared": pick(rng, SHARED_VERBS),
         "many": pick(rng, NUMERALS),
         "time": pick(rng, TIMES),
@@ -187,3 +200,12 @@ def fill(frame: str, roles: Mapping[str, str]) -> str:
     """The frame with its roles filled in and a capital letter in front."""
     sentence = re.sub(r"\{(\w+)\}", lambda match: roles[match.group(1)], frame)
     return sentence[0].upper() + sentence[1:]
+
+
+def world_words() -> tuple[str, ...]:
+    """Every word type that the grammar can write, in lower case, sorted."""
+    frames = re.sub(r"\{\w+\}|[.,]", " ", " ".join((*OPENINGS, *MIDDLES, *ENDINGS))).split()
+    topical = [word for topic in TOPICS.values() for word in topic.words]
+    moods = [word for m in MOODS.values() for word in (*m.adjectives, *m.verbs, *m.adverbs, *m.reflexives)]
+    shared = (*WOMEN, *MEN, *SHARED_VERBS, *NUMERALS, *TIMES, "he", "she", "himself", "herself")
+    return tuple(sorted({word.lower() for word in (*frames, *topical, *moods, *shared)}))

@@ -1,0 +1,49 @@
+"""The command line: one verb per file. Verbs import what is heavy inside their functions, so that help is instant."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from stlm.errors import StlmError
+
+VERBS = ("plugins", "demo", "prepare", "train", "encode", "decode", "generate", "evaluate", "inspect")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line, for help, tests and docs."""
+    top = argparse.ArgumentParser(
+        prog="stlm", description="Train, prompt and evaluate language models that read, listen, write and speak."
+    )
+    top.add_argument("-v", "--verbose", action="store_true", help="show log messages of stlm")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name in VERBS:
+        module = import_module(f"stlm.cli.{name}")
+        summary = (module.__doc__ or "").split(".\n")[0].split("\n")[0].rstrip(".")
+        verb = verbs.add_parser(
+            name, help=summary, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        module.add_arguments(verb)
+        verb.set_defaults(run=module.run)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; bad input gives one line on stderr and exit code 2."""
+    arguments = parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    logging.getLogger("stlm").setLevel(logging.INFO if arguments.verbose else logging.WARNING)
+    try:
+        return int(arguments.run(arguments) or 0)
+    except StlmError as error:
+        print(f"stlm {arguments.verb}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    except KeyboardInterrupt:
+        print(f"\nstlm {arguments.verb}: interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,25 @@
+"""Speak units: stlm decode units.json --system runs/demo/interleaved --out a.wav."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("units", help="a unit string, or a file that stlm encode wrote")
+    parser.add_argument("--system", required=True, help="run directory")
+    parser.add_argument("--voice", help="one of the vocoder's voices")
+    parser.add_argument("--style", help="one of the vocoder's styles")
+    parser.add_argument("--out", type=Path, required=True, help="audio file to write (wav, flac, ogg)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from stlm.cli.units import read_units
+    from stlm.system import load
+
+    system = load(arguments.system)
+    audio = system.synthesize(read_units(system.codec, arguments.units), voice=arguments.voice, style=arguments.style)
+    audio.save(arguments.out)
+    print(f"{arguments.out}: {audio.seconds:.2f} s")
+    return 0

@@ -1,0 +1,27 @@
+"""Turn recordings into units: stlm encode a.wav b.flac --system runs/demo/interleaved --as string."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("audio", nargs="+", help="audio files")
+    parser.add_argument("--system", required=True, help="run directory")
+    parser.add_argument("--as", dest="form", choices=["string", "json", "npz"], default="string", help="how to write units")
+    parser.add_argument("--out", type=Path, help="file to write; standard output if left out (npz needs one)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from stlm.checkpoint import load_codec
+    from stlm.cli.units import write_units
+    from stlm.system import encode_audio
+
+    codec, encoders = load_codec(arguments.system)
+    spans = encode_audio(codec, encoders, arguments.audio)
+    text = write_units(codec, dict(zip(arguments.audio, spans, strict=True)), arguments.form, arguments.out)
+    if text is not None:
+        sys.stdout.write(text)
+    return 0

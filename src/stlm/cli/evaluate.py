@@ -1,0 +1,49 @@
+"""Score a system on likelihood tasks: stlm evaluate runs/demo/interleaved tasks=[{name: windtunnel_cloze}].
+
+Writes results.json (accuracies with 95 % intervals) and items.jsonl (what each item scored, so that both reductions can
+be recomputed without the model).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("system", help="run directory")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of configs/evaluate.yaml")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from stlm.config.build import build_component
+    from stlm.config.hydra import load_config
+    from stlm.config.schema import EvaluateConfig
+    from stlm.errors import ConfigError
+    from stlm.evals import by_tag, score_items
+    from stlm.system import load
+
+    config = load_config("evaluate", EvaluateConfig, [f"system={json.dumps(arguments.system)}", *arguments.overrides])
+    if not config.tasks:
+        raise ConfigError("no tasks: choose some with tasks=[{name: windtunnel_cloze}] (stlm plugins lists them)")
+    system = load(config.system)
+    out = Path(config.out or Path(config.system) / "evaluation")
+    out.mkdir(parents=True, exist_ok=True)
+    results = {}
+    with (out / "items.jsonl").open("w") as file:
+        for options in config.tasks:
+            name = str(options.get("name"))
+            items = score_items(system, build_component("eval_task", options), span=config.span, label=name)
+            file.writelines(json.dumps({"task": name, **item.as_dict()}) + "\n" for item in items)
+            tag = "direction" if "direction" in items[0].tags else next(iter(items[0].tags), "all")
+            found = by_tag(items, tag, reduce=config.reduce)
+            results[name] = {value: accuracy.as_dict() for value, accuracy in found.items()}
+            for value, accuracy in found.items():
+                low, high = accuracy.ci95
+                print(f"{name:<20} {value:<10} {accuracy.accuracy:5.1f} % [{low:.1f}, {high:.1f}] n={accuracy.n}")
+    report = {"system": config.system, "span": config.span, "reduce": config.reduce, "tasks": results}
+    (out / "results.json").write_text(json.dumps(report, indent=2) + "\n")
+    print(f"wrote {out / 'results.json'}")
+    return 0

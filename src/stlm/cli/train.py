@@ -1,0 +1,44 @@
+"""Train a language model, or a tokenizer or vocoder by its recipe.
+
+  stlm train experiment=NAME [KEY=VALUE …]           configs/experiment/NAME.yaml over configs/train.yaml
+  stlm train recipe=NAME source=… out=DIR            a plugin's recipe, such as logmel_kmeans or bpe
+
+Go on with an interrupted run by repeating its command with trainer.resume=true.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of configs/train.yaml or recipe.yaml")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if any(item.startswith("recipe=") for item in arguments.overrides):
+        return train_recipe(arguments.overrides)
+    return train_model(arguments.overrides)
+
+
+def train_model(overrides: list[str]) -> int:
+    from stlm.config.hydra import load_config
+    from stlm.config.run import train
+    from stlm.config.schema import TrainConfig
+
+    config = load_config("train", TrainConfig, overrides)
+    report = train(config)
+    seen = ", ".join(f"{count:,} {name}" for name, count in report.tokens_seen.items())
+    print(f"{config.out}: {report.steps} steps, tokens seen: {seen}")
+    return 0
+
+
+def train_recipe(overrides: list[str]) -> int:
+    from stlm.config.hydra import load_config
+    from stlm.config.run import run_recipe
+    from stlm.config.schema import RecipeConfig
+
+    config = load_config("recipe", RecipeConfig, overrides)
+    run_recipe(config.recipe, config.source, config.out)
+    print(f"{config.out}: trained by {config.recipe['name']}")
+    return 0
