@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -37,7 +39,7 @@ def test_lloyd_never_makes_the_distortion_worse() -> None:
         return float((points - centroids[assign(points, centroids)]).square().sum())
 
     steps = [distortion(lloyd(points, points[:20], iterations)) for iterations in range(8)]
-    assert all(after <= before * (1 + 1e-6) for before, after in zip(steps, steps[1:], strict=False))
+    assert all(after <= before * (1 + 1e-6) for before, after in pairwise(steps))
     assert steps[-1] < 0.8 * steps[0]
 
 

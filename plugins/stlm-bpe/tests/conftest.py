@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from stlm.types import Utterance
 from stlm_bpe.recipe import BpeRecipe, Config
 
-SYLLABLES = "the re in an ou st er at ing con la mi so ta ke lo pa ri".split()
+SYLLABLES = ["the", "re", "in", "an", "ou", "st", "er", "at", "ing", "con", "la", "mi", "so", "ta", "ke", "lo", "ri"]
 SYMBOL = "[laugh]"
 
 
@@ -23,24 +23,24 @@ def sentences(count: int = 400) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def texts() -> list[str]:
+def corpus() -> list[str]:
     return sentences()
 
 
 @pytest.fixture(scope="session")
-def utterances(texts: list[str]) -> list[Utterance]:
-    return [Utterance(id=str(index), text=text) for index, text in enumerate(texts)]
+def documents(corpus: list[str]) -> list[Utterance]:
+    return [Utterance(id=str(index), text=text) for index, text in enumerate(corpus)]
 
 
 @pytest.fixture(scope="session")
-def model_path(tmp_path_factory: pytest.TempPathFactory, utterances: list[Utterance]) -> Path:
+def model_path(tmp_path_factory: pytest.TempPathFactory, documents: list[Utterance]) -> Path:
     out = tmp_path_factory.mktemp("bpe")
-    BpeRecipe(Config(vocab_size=500, user_symbols=(SYMBOL,))).train(utterances, out)
+    BpeRecipe(Config(vocab_size=500, user_symbols=(SYMBOL,))).train(documents, out)
     return out
 
 
 @pytest.fixture(scope="session")
-def byte_level_path(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> Path:
+def byte_level_path(tmp_path_factory: pytest.TempPathFactory, corpus: list[str]) -> Path:
     """As GPT-2 and Llama 3: byte-level BPE; made worse by a space in front, which has to be switched off."""
     from transformers import PreTrainedTokenizerFast
 
@@ -54,14 +54,14 @@ def byte_level_path(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) 
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(corpus, trainer)
     out = tmp_path_factory.mktemp("byte_level")
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>").save_pretrained(out)
     return out
 
 
 @pytest.fixture(scope="session")
-def llama_path(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> Path:
+def llama_path(tmp_path_factory: pytest.TempPathFactory, corpus: list[str]) -> Path:
     """As Llama 2: Metaspace with a space in front and one stripped in decoding, byte fallback."""
     from transformers import LlamaTokenizerFast
 
@@ -69,7 +69,7 @@ def llama_path(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> Pa
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     specials = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
     trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=specials, show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(corpus, trainer)
     model = json.loads(tokenizer.to_str())["model"]
     out = tmp_path_factory.mktemp("llama")
     merges = [tuple(merge) for merge in model["merges"]]

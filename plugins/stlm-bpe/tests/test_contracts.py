@@ -7,31 +7,49 @@ from pathlib import Path
 import pytest
 
 from stlm.testing.contracts import RecipeContract, TextUnitEncoderContract
-from stlm_bpe import hf_encoder, sentencepiece_encoder
+from stlm_bpe import hf_encoder, recipe, sentencepiece_encoder
 from stlm_bpe.hf_encoder import HuggingFaceText
-from stlm_bpe.recipe import BpeRecipe, Config
+from stlm_bpe.recipe import BpeRecipe
 from stlm_bpe.sentencepiece_encoder import SentencePieceText
 
 
 class TestSentencePieceText(TextUnitEncoderContract):
+    component = "sentencepiece"
+
     @pytest.fixture
     def encoder(self, model_path: Path) -> SentencePieceText:
-        return sentencepiece_encoder.build(sentencepiece_encoder.Config(path=str(model_path)))
+        return self.reload(model_path)
+
+    def reload(self, directory: Path) -> SentencePieceText:
+        return sentencepiece_encoder.build(sentencepiece_encoder.Config(path=str(directory)))
 
 
 class TestByteLevel(TextUnitEncoderContract):
+    component = "hf_tokenizer"
+
     @pytest.fixture
     def encoder(self, byte_level_path: Path) -> HuggingFaceText:
-        return hf_encoder.build(hf_encoder.Config(path=str(byte_level_path)))
+        return self.reload(byte_level_path)
+
+    def reload(self, directory: Path) -> HuggingFaceText:
+        return hf_encoder.build(hf_encoder.Config(path=str(directory)))
 
 
 class TestLlama(TextUnitEncoderContract):
     @pytest.fixture
     def encoder(self, llama_path: Path) -> HuggingFaceText:
-        return hf_encoder.build(hf_encoder.Config(path=str(llama_path)))
+        return self.reload(llama_path)
+
+    def reload(self, directory: Path) -> HuggingFaceText:
+        return hf_encoder.build(hf_encoder.Config(path=str(directory)))
 
 
 class TestBpeRecipe(RecipeContract):
+    component = "bpe"
+
     @pytest.fixture
     def recipe(self) -> BpeRecipe:
-        return BpeRecipe(Config(vocab_size=320))
+        return recipe.build(recipe.Config(vocab_size=320))
+
+    def build_trained(self, path: Path) -> SentencePieceText:
+        return sentencepiece_encoder.build(sentencepiece_encoder.Config(path=str(path)))

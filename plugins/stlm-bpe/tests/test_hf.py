@@ -22,8 +22,8 @@ def test_every_text_survives_with_its_spaces(encoder: HuggingFaceText, text: str
     assert encoder.encode_ids(text) == encoder.encode(text).ids.tolist()
 
 
-def test_a_space_in_front_gives_the_ids_of_the_original(encoder: HuggingFaceText, texts: list[str]) -> None:
-    for text in texts[:50]:
+def test_a_space_in_front_gives_the_ids_of_the_original(encoder: HuggingFaceText, corpus: list[str]) -> None:
+    for text in corpus[:50]:
         assert encoder.encode_ids(f" {text}") == encoder._tokenizer.encode(text, add_special_tokens=False)
 
 

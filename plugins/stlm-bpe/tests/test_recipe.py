@@ -13,26 +13,24 @@ from stlm_bpe.sentencepiece_encoder import Config as EncoderConfig
 from stlm_bpe.sentencepiece_encoder import build
 
 
-def train(out: Path, utterances: list[Utterance], **options: object) -> bytes:
+def train(out: Path, documents: list[Utterance], **options: object) -> bytes:
     out.mkdir(exist_ok=True)
-    BpeRecipe(Config(**{"vocab_size": 400, **options})).train(utterances, out)
+    BpeRecipe(Config(**{"vocab_size": 400, **options})).train(documents, out)
     return (out / "tokenizer.model").read_bytes()
 
 
-def test_equal_data_give_equal_models(tmp_path: Path, utterances: list[Utterance]) -> None:
-    assert train(tmp_path / "a", utterances) == train(tmp_path / "b", utterances)
+def test_equal_data_give_equal_models(tmp_path: Path, documents: list[Utterance]) -> None:
+    assert train(tmp_path / "a", documents) == train(tmp_path / "b", documents)
 
 
-def test_a_sample_of_the_lines_repeats_itself_and_follows_its_seed(
-    tmp_path: Path, utterances: list[Utterance]
-) -> None:
-    first = train(tmp_path / "a", utterances, max_lines=50)
-    assert first == train(tmp_path / "b", utterances, max_lines=50)
-    assert first != train(tmp_path / "c", utterances, max_lines=50, seed=1)
+def test_a_sample_of_the_lines_repeats_itself_and_follows_its_seed(tmp_path: Path, documents: list[Utterance]) -> None:
+    first = train(tmp_path / "a", documents, max_lines=50)
+    assert first == train(tmp_path / "b", documents, max_lines=50)
+    assert first != train(tmp_path / "c", documents, max_lines=50, seed=1)
 
 
-def test_it_prints_nothing(tmp_path: Path, utterances: list[Utterance], capfd: pytest.CaptureFixture[str]) -> None:
-    train(tmp_path, utterances)
+def test_it_prints_nothing(tmp_path: Path, documents: list[Utterance], capfd: pytest.CaptureFixture[str]) -> None:
+    train(tmp_path, documents)
     assert capfd.readouterr() == ("", "")
 
 
@@ -41,8 +39,8 @@ def test_common_words_become_one_id_after_a_space(tmp_path: Path) -> None:
     assert len(build(EncoderConfig(path=str(tmp_path))).encode_ids(" the")) == 1
 
 
-def test_specials_stand_where_llama_has_them(tmp_path: Path, utterances: list[Utterance]) -> None:
-    train(tmp_path, utterances, user_symbols=["[a]", "[b]"])
+def test_specials_stand_where_llama_has_them(tmp_path: Path, documents: list[Utterance]) -> None:
+    train(tmp_path, documents, user_symbols=["[a]", "[b]"])
     processor = build(EncoderConfig(path=str(tmp_path)))._processor
     assert [processor.id_to_piece(index) for index in range(5)] == ["<unk>", "<s>", "</s>", "[a]", "[b]"]
     assert processor.get_piece_size() == 400
@@ -50,10 +48,10 @@ def test_specials_stand_where_llama_has_them(tmp_path: Path, utterances: list[Ut
 
 @pytest.mark.parametrize(("size", "message"), [(100, "too small, expected more than"), (90_000, "too large")])
 def test_a_vocabulary_that_does_not_fit_says_what_would(
-    tmp_path: Path, utterances: list[Utterance], size: int, message: str
+    tmp_path: Path, documents: list[Utterance], size: int, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"vocab_size {size} is {message}") as caught:
-        train(tmp_path, utterances, vocab_size=size)
+        train(tmp_path, documents, vocab_size=size)
     assert "\n" not in str(caught.value)
 
 

@@ -28,26 +28,28 @@ def random_texts(count: int) -> list[str]:
     return ["".join(rng.choice(PARTS) for _ in range(rng.randrange(25))) for _ in range(count)]
 
 
-def foreign(texts: list[str], **options: object) -> SentencePieceText:
+def foreign(corpus: list[str], **options: object) -> SentencePieceText:
     """A model trained elsewhere, with SentencePiece's own defaults except for `options`."""
     written = io.BytesIO()
     SentencePieceTrainer.train(
-        sentence_iterator=iter(texts), model_writer=written, minloglevel=2, **{"vocab_size": 400, **options}
+        sentence_iterator=iter(corpus), model_writer=written, minloglevel=2, **{"vocab_size": 400, **options}
     )
     return SentencePieceText(written.getvalue())
 
 
-@pytest.mark.parametrize("text", ["the cat", " the cat", "", " ", "  two", "tail ", "café ☃ 中", "a\nb\tc", "New, York!"])
+@pytest.mark.parametrize(
+    "text", ["the cat", " the cat", "", " ", "  two", "tail ", "café ☃ 中", "a\nb\tc", "New, York!"]
+)
 def test_every_text_survives_with_its_spaces(encoder: SentencePieceText, text: str) -> None:
     assert encoder.decode(encoder.encode(text).ids) == text
     assert encoder.decode(encoder.encode_ids(text)) == text
 
 
-def test_the_cache_gives_what_plain_encoding_gives(encoder: SentencePieceText, texts: list[str]) -> None:
+def test_the_cache_gives_what_plain_encoding_gives(encoder: SentencePieceText, corpus: list[str]) -> None:
     assert encoder.splits_exactly
     plain = SentencePieceText(encoder._model)
     plain.splits_exactly = False
-    for text in [*random_texts(5000), *texts]:
+    for text in [*random_texts(5000), *corpus]:
         cached, whole = encoder.encode(text), plain.encode(text)
         assert encoder.encode_ids(text) == plain.encode_ids(text) == cached.ids.tolist(), repr(text)
         np.testing.assert_array_equal(cached.char_offsets, whole.char_offsets, err_msg=repr(text))
@@ -76,15 +78,15 @@ def test_control_symbols_in_text_are_text(encoder: SentencePieceText) -> None:
     assert not {0, 1, 2} & set(encoder.encode_ids(" <s> </s> <unk>"))
 
 
-def test_a_space_in_front_gives_the_ids_of_a_model_with_dummy_prefix(texts: list[str]) -> None:
+def test_a_space_in_front_gives_the_ids_of_a_model_with_dummy_prefix(corpus: list[str]) -> None:
     """Llama 2's settings: SentencePiece adds the space itself; here it is part of the text."""
     llama = foreign(
-        texts, model_type="bpe", byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False
+        corpus, model_type="bpe", byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False
     )
     original = SentencePieceProcessor(model_proto=llama._model)
     assert llama.splits_exactly
     assert original.encode("the cat") != original.encode(" the cat")
-    for text in ["the cat", *texts[:50]]:
+    for text in ["the cat", *corpus[:50]]:
         assert llama.encode_ids(f" {text}") == original.encode(text)
         assert llama.decode(llama.encode_ids(text)) == text
         assert llama.decode(llama.encode_ids(f" {text}")) == f" {text}"
@@ -99,10 +101,10 @@ def test_a_space_in_front_gives_the_ids_of_a_model_with_dummy_prefix(texts: list
         {"model_type": "bpe", "normalization_rule_name": "identity", "treat_whitespace_as_suffix": True},
     ],
 )
-def test_models_whose_pieces_may_cross_words_are_encoded_whole(texts: list[str], options: dict[str, object]) -> None:
-    model = foreign(texts, **options)
+def test_models_whose_pieces_may_cross_words_are_encoded_whole(corpus: list[str], options: dict[str, object]) -> None:
+    model = foreign(corpus, **options)
     assert not model.splits_exactly
-    for text in [" the cat", "the cat", *texts[:20]]:
+    for text in [" the cat", "the cat", *corpus[:20]]:
         assert model.encode_ids(text) == model._processor.encode(text)
         assert model.decode(model.encode_ids(text)) == text
 

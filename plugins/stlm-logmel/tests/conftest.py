@@ -46,12 +46,12 @@ def vowels() -> Audio:
 
 
 @pytest.fixture(scope="session")
-def utterances() -> list[Utterance]:
+def recordings() -> list[Utterance]:
     return [Utterance(id=str(seed), audio=speechlike(seed)) for seed in range(12)]
 
 
 @pytest.fixture(scope="session")
-def codebook_path(tmp_path_factory: pytest.TempPathFactory, utterances: list[Utterance]) -> Path:
+def codebook_path(tmp_path_factory: pytest.TempPathFactory, recordings: list[Utterance]) -> Path:
     out = tmp_path_factory.mktemp("codebook")
-    LogMelKMeansRecipe(Config(num_units=32)).train(utterances, out)
+    LogMelKMeansRecipe(Config(num_units=32)).train(recordings, out)
     return out

@@ -25,8 +25,8 @@ def audio(samples: np.ndarray, rate: int = RATE) -> Audio:
     return Audio(samples=samples.astype(np.float32), sample_rate=rate)
 
 
-def test_a_batch_gives_exactly_the_codes_of_singles(encoder: LogMelEncoder, utterances: list[Utterance]) -> None:
-    sounds = [item.audio for item in utterances]
+def test_a_batch_gives_exactly_the_codes_of_singles(encoder: LogMelEncoder, recordings: list[Utterance]) -> None:
+    sounds = [item.audio for item in recordings]
     cut = [audio(sound.samples[: 5000 * index + 7 * index]) for index, sound in enumerate(sounds)]
     for alone, together in zip(cut, encoder.encode(cut), strict=True):
         np.testing.assert_array_equal(encoder.encode([alone])[0].codes, together.codes)
@@ -40,8 +40,8 @@ def test_short_and_silent_audio_has_the_frames_that_the_spec_tells(encoder: LogM
     units.check_range()
 
 
-def test_level_does_not_matter(encoder: LogMelEncoder, utterances: list[Utterance]) -> None:
-    samples = utterances[0].audio.samples
+def test_level_does_not_matter(encoder: LogMelEncoder, recordings: list[Utterance]) -> None:
+    samples = recordings[0].audio.samples
     loud, soft = encoder.encode([audio(samples), audio(samples / 8)])
     assert np.mean(loud.codes == soft.codes) > 0.98
 
@@ -54,8 +54,8 @@ def test_units_follow_the_vowel_and_not_the_pitch(encoder: LogMelEncoder, vowels
     assert not (first | first_again) & (second | second_again)
 
 
-def test_other_rates_are_resampled(encoder: LogMelEncoder, utterances: list[Utterance]) -> None:
-    samples = utterances[1].audio.samples[::2]
+def test_other_rates_are_resampled(encoder: LogMelEncoder, recordings: list[Utterance]) -> None:
+    samples = recordings[1].audio.samples[::2]
     (units,) = encoder.encode([audio(samples, 8000)])
     assert len(units) == encoder.spec.num_frames(2 * len(samples))
 
@@ -66,13 +66,13 @@ def test_audio_that_is_not_finite_is_an_error(encoder: LogMelEncoder) -> None:
 
 
 def test_saving_keeps_fingerprint_and_codes(
-    encoder: LogMelEncoder, utterances: list[Utterance], tmp_path: Path
+    encoder: LogMelEncoder, recordings: list[Utterance], tmp_path: Path
 ) -> None:
     encoder.save(tmp_path)
     again = build(Config(path=str(tmp_path)))
     assert again.fingerprint == encoder.fingerprint
     assert pickle.loads(pickle.dumps(encoder)).fingerprint == encoder.fingerprint
-    sound = utterances[2].audio
+    sound = recordings[2].audio
     np.testing.assert_array_equal(again.encode([sound])[0].codes, encoder.encode([sound])[0].codes)
 
 
@@ -86,9 +86,9 @@ def test_the_context_is_weighted_symmetrically() -> None:
 
 
 @pytest.mark.parametrize("options", [{"num_cepstra": 0}, {"variance": True}, {"hop": 320, "context": 6}, {"orders": 1}])
-def test_every_choice_of_features_gives_the_right_shape(options: dict[str, int], utterances: list[Utterance]) -> None:
+def test_every_choice_of_features_gives_the_right_shape(options: dict[str, int], recordings: list[Utterance]) -> None:
     features = UnitFeatures(FeatureOptions(**options))
-    samples = utterances[0].audio.samples
+    samples = recordings[0].audio.samples
     rows = features.joined([samples, np.zeros(100, np.float32)])
     assert rows.shape == (len(samples) // features.options.hop, features.options.num_dimensions)
     assert rows.isfinite().all()

@@ -15,32 +15,35 @@ from stlm_logmel.encoder import build
 from stlm_logmel.recipe import Config, LogMelKMeansRecipe
 
 
-def train(out: Path, utterances: list[Utterance], **options: object) -> Path:
+def train(out: Path, recordings: list[Utterance], **options: object) -> Path:
     out.mkdir()
-    LogMelKMeansRecipe(Config(**{"num_units": 16, **options})).train(utterances, out)
+    LogMelKMeansRecipe(Config(**{"num_units": 16, **options})).train(recordings, out)
     return out
 
 
-def test_equal_data_and_seed_give_equal_files(tmp_path: Path, utterances: list[Utterance]) -> None:
-    first, second = (train(tmp_path / name, utterances) for name in "ab")
+def test_equal_data_and_seed_give_equal_files(tmp_path: Path, recordings: list[Utterance]) -> None:
+    first, second = (train(tmp_path / name, recordings) for name in "ab")
     for name in ("codebook.safetensors", "config.json"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
-def test_another_seed_gives_another_stream(tmp_path: Path, utterances: list[Utterance]) -> None:
-    prints = {build(EncoderConfig(path=str(train(tmp_path / str(seed), utterances, seed=seed)))).fingerprint for seed in (1, 2)}
+def test_another_seed_gives_another_stream(tmp_path: Path, recordings: list[Utterance]) -> None:
+    prints = {
+        build(EncoderConfig(path=str(train(tmp_path / str(seed), recordings, seed=seed)))).fingerprint
+        for seed in (1, 2)
+    }
     assert len(prints) == 2
 
 
-def test_every_unit_is_used(tmp_path: Path, utterances: list[Utterance]) -> None:
-    encoder = build(EncoderConfig(path=str(train(tmp_path / "a", utterances))))
-    used = {int(code) for units in encoder.encode([item.audio for item in utterances]) for code in units.codes[:, 0]}
+def test_every_unit_is_used(tmp_path: Path, recordings: list[Utterance]) -> None:
+    encoder = build(EncoderConfig(path=str(train(tmp_path / "a", recordings))))
+    used = {int(code) for units in encoder.encode([item.audio for item in recordings]) for code in units.codes[:, 0]}
     assert used == set(range(16))
 
 
-def test_files_are_read_by_reference(tmp_path: Path, utterances: list[Utterance]) -> None:
+def test_files_are_read_by_reference(tmp_path: Path, recordings: list[Utterance]) -> None:
     refs = []
-    for item in utterances[:4]:
+    for item in recordings[:4]:
         item.audio.save(tmp_path / f"{item.id}.wav")
         refs.append(Utterance(id=item.id, audio=probe_audio(tmp_path / f"{item.id}.wav")))
     arrays = load_file(train(tmp_path / "out", refs) / "codebook.safetensors")
@@ -48,22 +51,22 @@ def test_files_are_read_by_reference(tmp_path: Path, utterances: list[Utterance]
     assert arrays["sounds"].shape == (16, 4, 80)
 
 
-def test_max_hours_stops_reading(tmp_path: Path, utterances: list[Utterance]) -> None:
-    limited = train(tmp_path / "a", utterances, max_hours=6 / 3600)
+def test_max_hours_stops_reading(tmp_path: Path, recordings: list[Utterance]) -> None:
+    limited = train(tmp_path / "a", recordings, max_hours=6 / 3600)
     assert (limited / "codebook.safetensors").read_bytes() == (
-        train(tmp_path / "b", utterances[:2]) / "codebook.safetensors"
+        train(tmp_path / "b", recordings[:2]) / "codebook.safetensors"
     ).read_bytes()
 
 
-def test_the_stream_name_is_kept(tmp_path: Path, utterances: list[Utterance]) -> None:
-    assert build(EncoderConfig(path=str(train(tmp_path / "a", utterances, stream="units")))).spec.name == "units"
+def test_the_stream_name_is_kept(tmp_path: Path, recordings: list[Utterance]) -> None:
+    assert build(EncoderConfig(path=str(train(tmp_path / "a", recordings, stream="units")))).spec.name == "units"
 
 
-def test_no_audio_or_too_little_is_a_data_error(tmp_path: Path, utterances: list[Utterance]) -> None:
+def test_no_audio_or_too_little_is_a_data_error(tmp_path: Path, recordings: list[Utterance]) -> None:
     with pytest.raises(DataError, match="no features"):
         train(tmp_path / "a", [Utterance(id="text", text="no sound")])
     with pytest.raises(DataError, match=r"75 frames for 100 clusters"):
-        train(tmp_path / "b", utterances[:1], num_units=100)
+        train(tmp_path / "b", recordings[:1], num_units=100)
 
 
 def test_an_impossible_number_of_units_is_a_config_error() -> None:

@@ -66,9 +66,9 @@ def spectral_distance(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def test_resynthesis_is_closer_to_its_own_source_than_to_another(
-    encoder: LogMelEncoder, vocoder: GriffinLimVocoder, utterances: list[Utterance]
+    encoder: LogMelEncoder, vocoder: GriffinLimVocoder, recordings: list[Utterance]
 ) -> None:
-    sounds = [item.audio for item in utterances[:4]]
+    sounds = [item.audio for item in recordings[:4]]
     made = [vocoder.synthesize(units(item.codes)).samples for item in encoder.encode(sounds)]
     own = [spectral_distance(sound.samples, other) for sound, other in zip(sounds, made, strict=True)]
     wrong = [spectral_distance(sound.samples, made[index - 1]) for index, sound in enumerate(sounds)]
@@ -76,17 +76,17 @@ def test_resynthesis_is_closer_to_its_own_source_than_to_another(
 
 
 def test_resynthesis_encodes_to_much_the_same_units(
-    encoder: LogMelEncoder, vocoder: GriffinLimVocoder, utterances: list[Utterance]
+    encoder: LogMelEncoder, vocoder: GriffinLimVocoder, recordings: list[Utterance]
 ) -> None:
-    (before,) = encoder.encode([utterances[0].audio])
+    (before,) = encoder.encode([recordings[0].audio])
     (after,) = encoder.encode([vocoder.synthesize(units(before.codes))])
     assert np.mean(before.codes == after.codes) > 0.35  # chance is about 0.05
 
 
 def test_level_is_that_of_the_training_speech(
-    encoder: LogMelEncoder, vocoder: GriffinLimVocoder, utterances: list[Utterance]
+    encoder: LogMelEncoder, vocoder: GriffinLimVocoder, recordings: list[Utterance]
 ) -> None:
-    sounds = [item.audio for item in utterances]
+    sounds = [item.audio for item in recordings]
     made = np.concatenate([vocoder.synthesize(units(item.codes)).samples for item in encoder.encode(sounds)])
     ratio = made.std() / np.concatenate([sound.samples for sound in sounds]).std()
     assert abs(20 * np.log10(ratio)) < 4

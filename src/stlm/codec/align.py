@@ -16,7 +16,7 @@ def align(span: UnitSpan | SpeechSpan, layout: SpeechLayout) -> AlignedUnits:
     Streams without any event are left out.
 
     Raises:
-        DataError: the span has no unit of the anchor stream.
+        DataError: the span has no unit of the anchor stream, or none of a lower codebook.
     """
     if isinstance(span, SpeechSpan):
         return _hold(merge(span, layout, dedup=False), layout, frame_level=True)
@@ -48,6 +48,10 @@ def _held(span: UnitSpan, order: int, rows: np.ndarray, *, is_anchor: bool) -> n
     ends = np.append(rows[1:], len(span.stream)) - 1
     for codebook in range(width):
         events = mine[span.codebook[mine] == codebook]
+        if not len(events):
+            raise DataError(
+                f"speech has units of codebook {width - 1} but none of codebook {codebook}: cut it off earlier"
+            )
         # an anchor's further codebooks follow its first; other streams hold what came before the anchor unit
         limit = ends if is_anchor else rows
         last = np.searchsorted(events, limit, side="right") - 1

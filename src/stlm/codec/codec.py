@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 
 import numpy as np
@@ -110,7 +110,9 @@ class Codec:
         return self._event_ids(span)
 
     def _text_ids(self, span: TextSpan, after_marker: bool) -> np.ndarray:
-        if span.units is not None:
+        # without a prefix the space that stands before a later word goes: those ids must be made anew
+        drops_space = after_marker and self.format.after_marker == "no_prefix" and span.text.startswith(" ")
+        if span.units is not None and not drops_space:
             if span.units.fingerprint != self.text_encoder.fingerprint:
                 raise FormatError(
                     f"text was pre-encoded by tokenizer {span.units.fingerprint[:12]}, this format uses "
@@ -159,7 +161,8 @@ class Codec:
     def decode(self, ids: np.ndarray | Iterable[int]) -> Document:
         """The document of a sequence of ids; begin, end, padding and modality markers leave no span."""
         ids = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids), dtype=np.int64)
-        ids = ids[~np.isin(ids, [value for value in (self.format.bos, self.format.eos, self.format.pad) if value is not None])]
+        specials = [id for id in (self.format.bos, self.format.eos, self.format.pad) if id is not None]
+        ids = ids[~np.isin(ids, specials)]
         if not len(ids):
             return ()
         spans: list[TextSpan | UnitSpan | Marker] = []
@@ -174,7 +177,7 @@ class Codec:
                 spans.append(TextSpan(text=self.text_of(run, at_start=at_start)))
                 at_start = False
             else:
-                spans.append(self.events_of(run))
+                spans.extend(self.events_of(part) for part in self._by_layout(run))
                 at_start = True
         return tuple(spans)
 
@@ -188,9 +191,8 @@ class Codec:
 
     def _block_kinds(self) -> np.ndarray:
         speech = self.format.speech_blocks
-        return np.array(
-            [1 if block.name == TEXT_BLOCK else 2 if block.name in speech else 0 for block in self.format.vocabulary.blocks]
-        )
+        blocks = self.format.vocabulary.blocks
+        return np.array([1 if block.name == TEXT_BLOCK else 2 if block.name in speech else 0 for block in blocks])
 
     def _marker_spans(self, ids: np.ndarray) -> list[Marker]:
         silent = {self.format.markers.text, self.format.markers.speech}
@@ -206,8 +208,8 @@ class Codec:
         """Unit events of ids from the speech blocks."""
         vocabulary = self.format.vocabulary
         blocks = vocabulary.block_of(ids)
-        names = {vocabulary.blocks[int(block)].name for block in np.unique(blocks)}
-        layout_name = next((name for name, layout in self.format.layouts.items() if names <= set(layout.stream_names)), None)
+        names = self._names(blocks)
+        layout_name = self.layout_of(names)
         if layout_name is None:
             raise FormatError(f"no layout of the format holds the streams {sorted(names)}")
         layout = self.format.layout(layout_name)
@@ -220,6 +222,29 @@ class Codec:
         return UnitSpan(
             stream=stream, codebook=codebook.astype(np.uint8), code=code.astype(np.uint16), layout=layout_name
         )
+
+    def layout_of(self, names: Set[str]) -> str | None:
+        """The first layout that holds all these streams, or None."""
+        holding = (name for name, layout in self.format.layouts.items() if names <= set(layout.stream_names))
+        return next(holding, None)
+
+    def _names(self, blocks: np.ndarray) -> set[str]:
+        return {self.format.vocabulary.blocks[int(block)].name for block in np.unique(blocks)}
+
+    def _by_layout(self, ids: np.ndarray) -> list[np.ndarray]:
+        """Cut speech ids where no layout holds what comes before and after (semantic units, then acoustic ones)."""
+        blocks = self.format.vocabulary.block_of(ids)
+        if self.layout_of(self._names(blocks)) is not None:
+            return [ids]
+        cuts: list[int] = []
+        names: set[str] = set()
+        for start in [0, *(np.flatnonzero(np.diff(blocks)) + 1).tolist()]:
+            name = self.format.vocabulary.blocks[int(blocks[start])].name
+            if self.layout_of(names | {name}) is None:
+                cuts.append(start)
+                names = set()
+            names.add(name)
+        return np.split(ids, cuts)
 
     def to_string(self, document: Document) -> str:
         """A view for people and logs; markers are shown if the document holds both modalities."""

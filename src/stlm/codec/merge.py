@@ -1,7 +1,7 @@
 """Frame-level streams in, one ordered sequence of unit events out.
 
-One rule makes all streams one stream: a stable sort by (onset = frame / rate, stream order, codebook). With the rates of
-Spirit LM (style 1 Hz, pitch 12.5 Hz, HuBERT 24.99 Hz) it is their order; with K codebooks at one onset it is
+One rule makes all streams one stream: a stable sort by (onset = frame / rate, stream order, codebook). With the rates
+of Spirit LM (style 1 Hz, pitch 12.5 Hz, HuBERT 24.99 Hz) it is their order; with K codebooks at one onset it is
 frame-flattening. Deduplication happens here, inside the span, after the cut.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from stlm.errors import FormatError
-from stlm.types import SpeechLayout, SpeechSpan, UnitSpan, Units
+from stlm.types import SpeechLayout, SpeechSpan, Units, UnitSpan
 
 
 def merge(span: SpeechSpan, layout: SpeechLayout, *, dedup: bool = True) -> UnitSpan:
@@ -26,10 +26,8 @@ def merge(span: SpeechSpan, layout: SpeechLayout, *, dedup: bool = True) -> Unit
     """
     if len(layout.rules) == 1:
         return _single(span, layout, dedup=dedup)
-    anchor_rule = layout.rules[layout.anchor]
-    anchor = stream_of(span, anchor_rule.stream)
-    first_onset = anchor.start / anchor_rule.rate_hz
-    events = [_events(span, layout, order, first_onset, has_anchor=len(anchor) > 0, dedup=dedup) for order in range(len(layout.rules))]
+    opening = _opening(span, layout)
+    events = [_events(span, layout, order, opening, dedup=dedup) for order in range(len(layout.rules))]
     onset, stream, codebook, code, frame = (np.concatenate(column) for column in zip(*events, strict=True))
     order = np.lexsort((codebook, stream, onset))
     return UnitSpan(
@@ -81,19 +79,32 @@ def _single(span: SpeechSpan, layout: SpeechLayout, *, dedup: bool) -> UnitSpan:
     )
 
 
+def _opening(span: SpeechSpan, layout: SpeechLayout) -> tuple[float, float] | None:
+    """Onset of the first anchor frame and of the first frame of any stream; None without an anchor frame.
+
+    A slow stream's first frame can lie a little before the anchor's, and what is carried still comes first.
+    """
+    firsts = [
+        (rule.anchor, units.start / rule.rate_hz) for rule in layout.rules if len(units := stream_of(span, rule.stream))
+    ]
+    anchor = next((onset for is_anchor, onset in firsts if is_anchor), None)
+    return None if anchor is None else (anchor, min(onset for _, onset in firsts))
+
+
 def _events(
-    span: SpeechSpan, layout: SpeechLayout, order: int, first_onset: float, *, has_anchor: bool, dedup: bool
+    span: SpeechSpan, layout: SpeechLayout, order: int, opening: tuple[float, float] | None, *, dedup: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     rule = layout.rules[order]
     units = stream_of(span, rule.stream)
     codes = units.codes
     frame = np.arange(units.start, units.start + len(codes), dtype=np.int32)
     onset = frame / rule.rate_hz
-    late = len(codes) == 0 or onset[0] > first_onset
-    if rule.carry and not rule.anchor and units.held is not None and has_anchor and late:
-        codes = np.concatenate([units.held[None], codes])
-        frame = np.concatenate([[units.start - 1], frame]).astype(np.int32)
-        onset = np.concatenate([[first_onset], onset])
+    if rule.carry and not rule.anchor and units.held is not None and opening is not None:
+        anchor_onset, first_onset = opening
+        if len(codes) == 0 or onset[0] > anchor_onset:
+            codes = np.concatenate([units.held[None], codes])
+            frame = np.concatenate([[units.start - 1], frame]).astype(np.int32)
+            onset = np.concatenate([[first_onset], onset])
     if dedup and rule.dedup and len(codes):
         keep = changes(codes)
         codes, frame, onset = codes[keep], frame[keep], onset[keep]

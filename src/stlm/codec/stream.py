@@ -48,6 +48,7 @@ class StreamParser:
         self.codec = codec
         self.spans: list[TextSpan | UnitSpan | Marker] = []
         self._ids: list[int] = []
+        self._blocks: set[str] = set()
         self._kind = 0
         self._shown = 0
         self._at_start = True
@@ -62,13 +63,17 @@ class StreamParser:
         """Take one id; begin, end and padding ids change nothing."""
         if id in self._specials:
             return []
+        vocabulary = self.codec.format.vocabulary
+        block = vocabulary.blocks[int(vocabulary.block_of(np.array([id]))[0])].name
         kind = int(self.codec.kind_of(np.array([id]))[0])
-        deltas = self.finish() if kind != self._kind else []
+        ends = kind != self._kind or (kind == 2 and self.codec.layout_of({*self._blocks, block}) is None)
+        deltas = self.finish() if ends else []
         self._kind = kind
         if kind == 0:
             self._at_start = True
             return deltas + self._marker(id)
         self._ids.append(id)
+        self._blocks.add(block)
         return deltas + (self._text() if kind == 1 else self._units(id))
 
     def finish(self) -> list[Delta]:
@@ -85,7 +90,7 @@ class StreamParser:
         else:
             span = self.codec.events_of(ids)
             self._at_start = True
-        self._ids, self._shown = [], 0
+        self._ids, self._blocks, self._shown = [], set(), 0
         self.spans.append(span)
         return [*deltas, SpanEnd(span=span)]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,19 @@ from stlm.config.schema import FeedConfig, LoraConfig, MixtureSource, ScheduleCo
 from stlm.errors import ConfigError, FormatError, did_you_mean
 from stlm.feed.dataset import FeedOptions
 from stlm.feed.stream import FeedSource
-from stlm.interfaces.backbone import LoraOptions
+from stlm.interfaces.backbone import BackboneLM, LoraOptions
 from stlm.interfaces.unit_encoder import SpeechUnitEncoder, TextUnitEncoder
 from stlm.lightning.data import FeedDataModule
 from stlm.lightning.fit import FitOptions
-from stlm.lightning.pretrain import OptimizerFactory, Schedule
+from stlm.lightning.optimizers import MuonAdamW, OptimizerFactory, decay_groups
+from stlm.lightning.pretrain import Schedule
 from stlm.plugin import default_registry, make_config
 from stlm.store import ShardSet
 from stlm.system import SpeechTextLM, load
 from stlm.types import Format, StreamSpec
 
 AUTO = "auto"
-TARGET_ROOTS = ("torch.optim.", "pytorch_lightning.")
+TARGET_ROOT = "torch.optim."
 
 
 def build_component(kind: str, config: Mapping[str, Any], **more: Any) -> Any:
@@ -175,35 +175,36 @@ def _same(codec: Codec) -> Codec:
 
 
 def build_optimizer(config: Mapping[str, Any]) -> OptimizerFactory:
-    """An optimizer factory from ``_target_`` and its arguments; only torch and Lightning targets are allowed.
+    """An optimizer factory: ``name: muon``, or ``_target_: torch.optim.NAME``, with its arguments.
 
     Raises:
-        ConfigError: the target is missing, foreign or unknown, or an argument does not fit.
+        ConfigError: the optimizer is missing, foreign or unknown, or an argument does not fit.
     """
-    options = dict(config)
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
+    if options.get("name") == "muon":
+        return partial(_make_muon, {key: value for key, value in options.items() if key != "name"})
     target = str(options.pop("_target_", ""))
-    if not target.startswith(TARGET_ROOTS):
-        raise ConfigError(f"optimizer._target_ must start with one of {', '.join(TARGET_ROOTS)}, got {target!r}")
-    module, _, name = target.rpartition(".")
+    kind = getattr(torch.optim, target.removeprefix(TARGET_ROOT), None) if target.startswith(TARGET_ROOT) else None
+    if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)):
+        known = [name for name, value in vars(torch.optim).items() if isinstance(value, type)]
+        hint = did_you_mean(target.removeprefix(TARGET_ROOT), known)
+        raise ConfigError(f"optimizer must be name: muon or _target_: torch.optim.NAME, got {target or config!r}{hint}")
+    return partial(_make_optimizer, kind, options)
+
+
+def _make_muon(options: dict[str, Any], backbone: BackboneLM) -> torch.optim.Optimizer:
     try:
-        kind = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"optimizer {target!r} cannot be imported: {error}") from error
-    return partial(_make_optimizer, kind, {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()})
+        return MuonAdamW(backbone, **options)
+    except TypeError as error:
+        raise ConfigError(f"optimizer muon: {error}") from error
 
 
 def _make_optimizer(
-    kind: type[torch.optim.Optimizer], options: dict[str, Any], parameters: Iterable[torch.nn.Parameter]
+    kind: type[torch.optim.Optimizer], options: dict[str, Any], backbone: BackboneLM
 ) -> torch.optim.Optimizer:
-    """Weight decay falls on matrices only, not on norms and biases."""
-    options = dict(options)
-    decay = options.pop("weight_decay", 0.0)
-    matrices, vectors = [], []
-    for parameter in parameters:
-        (matrices if parameter.ndim >= 2 else vectors).append(parameter)
-    groups = [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
+    rest = {key: value for key, value in options.items() if key != "weight_decay"}
     try:
-        return kind([group for group in groups if group["params"]], **options)  # pyright: ignore[reportCallIssue]
+        return kind(decay_groups(backbone, options.get("weight_decay", 0.0)), **rest)
     except TypeError as error:
         raise ConfigError(f"optimizer {kind.__name__}: {error}") from error
 

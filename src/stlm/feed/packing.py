@@ -7,10 +7,11 @@ than a row (about one per cent of padding, no context lost; the pool is held in 
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, insort
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,15 +22,14 @@ from stlm.types import TokenSequence
 IGNORE = -100
 
 
-@dataclass(slots=True, order=True)
-class Pending:
-    """A document, or the rest of one, that waits for a row."""
+class Pending(NamedTuple):
+    """A document, or the rest of one, that waits for a row; sorts by length, then age (which is unique)."""
 
     length: int
     order: int
-    ref: Ref = field(compare=False)
-    start: int = field(compare=False)
-    sequence: TokenSequence = field(compare=False)
+    ref: Ref
+    start: int
+    sequence: TokenSequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +109,9 @@ class Packer:
         self._fill()
         if room == self.length:
             # the oldest opens the row, so that no document waits for ever
-            oldest = min(range(len(self._pool)), key=lambda index: self._pool[index].order)
-            return self._pool.pop(oldest)
-        fits = bisect_right(self._pool, room, key=lambda item: item.length)
+            oldest = min(self._pool, key=itemgetter(1))
+            return self._pool.pop(bisect_left(self._pool, oldest))
+        fits = bisect_left(self._pool, (room + 1,))
         return self._pool.pop(fits - 1) if fits else None
 
     def _fill(self) -> None:

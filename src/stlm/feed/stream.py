@@ -47,10 +47,28 @@ class Ref:
     row: int
 
 
-def document_rng(seed: int, epoch: int, id: str) -> np.random.Generator:
-    """The interleaving generator of an utterance in an epoch; nothing else decides its draw."""
-    key = int.from_bytes(blake2b(f"{seed}:{epoch}:{id}".encode(), digest_size=16).digest(), "little")
-    return np.random.Generator(np.random.Philox(key=key))
+class DocumentRandom:
+    """The interleaving generator of an utterance in an epoch; nothing else decides its draw.
+
+    One counter-based generator is keyed anew for each document: making a fresh one costs ten times as much.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._bits = np.random.Philox(key=0)
+        self._generator = np.random.Generator(self._bits)
+        self._state: dict[str, Any] = dict(self._bits.state)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    def of(self, epoch: int, id: str) -> np.random.Generator:
+        """The generator at the start of its draws for this document; valid until the next call."""
+        digest = blake2b(f"{self.seed}:{epoch}:{id}".encode(), digest_size=16).digest()
+        key = np.frombuffer(digest, np.uint64)
+        self._state["state"] = {"counter": ZERO_COUNTER, "key": key}
+        self._bits.state = self._state
+        return self._generator
+
+
+ZERO_COUNTER = np.zeros(4, np.uint64)
 
 
 class SourceCursor:
@@ -129,7 +147,7 @@ class SourceCursor:
 
     def _open(self, group_index: int) -> tuple[Group, list[int]]:
         if self._group is None or self._group_index != group_index:
-            self._group = self.source.shards.group(group_index)
+            self._group = self.source.shards.group(group_index, self.source.interleaver.reads)
             self._group_index = group_index
             self._order = []
         if not self._order or self._order_epoch != self.epoch:
@@ -161,10 +179,10 @@ class LogicalStream:
         self.codec = codec
         self.seed = seed
         self.weights = [source.weight / total for source in sources]
-        self.cursors = [
-            SourceCursor(source, number, index, num_streams, seed) for number, source in enumerate(sources)
-        ]
+        self.cursors = [SourceCursor(source, number, index, num_streams, seed) for number, source in enumerate(sources)]
         self.tokens_seen = [0] * len(sources)
+        self._random = DocumentRandom(seed)
+        self._idle = np.random.default_rng(0)
 
     def state(self) -> dict[str, Any]:
         return {"cursors": [cursor.state() for cursor in self.cursors], "tokens_seen": list(self.tokens_seen)}
@@ -176,22 +194,32 @@ class LogicalStream:
 
     def next(self) -> tuple[Ref, TokenSequence]:
         """The next document and where it came from."""
-        total = sum(self.tokens_seen)
-        deficits = [weight * total - seen if weight else -np.inf for weight, seen in zip(self.weights, self.tokens_seen, strict=True)]
-        chosen = deficits.index(max(deficits))
+        chosen = self._furthest_behind()
         ref, utterance = self.cursors[chosen].next()
         sequence = self._encode(ref, utterance)
         self.tokens_seen[chosen] += len(sequence)
         return ref, sequence
 
+    def _furthest_behind(self) -> int:
+        if len(self.weights) == 1:
+            return 0
+        total = sum(self.tokens_seen)
+        deficits = [
+            weight * total - seen if weight else -np.inf
+            for weight, seen in zip(self.weights, self.tokens_seen, strict=True)
+        ]
+        return deficits.index(max(deficits))
+
     def again(self, ref: Ref) -> TokenSequence:
         """Make the document of a reference once more, on resume."""
-        group = self.sources[ref.source].shards.group(ref.group)
+        source = self.sources[ref.source]
+        group = source.shards.group(ref.group, source.interleaver.reads)
         return self._encode(ref, group.utterance(ref.row))
 
     def _encode(self, ref: Ref, utterance: Utterance) -> TokenSequence:
-        rng = document_rng(self.seed, ref.epoch, utterance.id)
-        return self.codec.encode(self.sources[ref.source].interleaver.interleave(utterance, rng))
+        policy = self.sources[ref.source].interleaver
+        rng = self._random.of(ref.epoch, utterance.id) if policy.is_random else self._idle
+        return self.codec.encode(policy.interleave(utterance, rng))
 
     def __iter__(self) -> Iterator[tuple[Ref, TokenSequence]]:
         while True:

@@ -103,9 +103,7 @@ class Engine:
     ) -> list[np.ndarray]:
         """New ids of each prompt, ``int64[N]``; see `stream`."""
         written: list[list[int]] = [[] for _ in prompts]
-        for step in self.stream(
-            prompts, options, allowed=allowed, stop_ids=stop_ids, stop_sequences=stop_sequences
-        ):
+        for step in self.stream(prompts, options, allowed=allowed, stop_ids=stop_ids, stop_sequences=stop_sequences):
             written[step.row].append(step.id)
         return [np.array(ids, np.int64) for ids in written]
 

@@ -32,7 +32,9 @@ def log_likelihoods(
         up to float noise.
     """
     found: list[np.ndarray] = [np.zeros(len(ids), np.float32) for ids in sequences]
-    order = sorted((index for index in range(len(sequences)) if len(sequences[index]) > 1), key=lambda i: -len(sequences[i]))
+    order = sorted(
+        (index for index in range(len(sequences)) if len(sequences[index]) > 1), key=lambda i: -len(sequences[i])
+    )
     device = next(backbone.parameters()).device
     while order:
         longest = len(sequences[order[0]])

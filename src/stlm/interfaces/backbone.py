@@ -59,9 +59,7 @@ class BackboneLM(nn.Module, ABC):
     """
 
     @abstractmethod
-    def forward(
-        self, batch: PackedBatch, cache: BackboneCache | None = None, layers: Sequence[int] = ()
-    ) -> Hidden:
+    def forward(self, batch: PackedBatch, cache: BackboneCache | None = None, layers: Sequence[int] = ()) -> Hidden:
         """Hidden states of the batch; with a cache its ids continue the cached positions."""
 
     @abstractmethod

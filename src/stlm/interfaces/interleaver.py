@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import fields
 
 import numpy as np
 
 from stlm.types import Document, Utterance
+
+ALL_FIELDS = frozenset(entry.name for entry in fields(Utterance))
+SPEECH_FIELDS = frozenset({"streams"})
+TEXT_FIELDS = frozenset({"text", "text_units"})
+WORD_FIELDS = SPEECH_FIELDS | TEXT_FIELDS | {"audio", "words"}
 
 
 class Interleaver(ABC):
@@ -16,7 +22,8 @@ class Interleaver(ABC):
     or doubled: each word appears once, in text or in speech (policies that show both say so), and every frame of a
     shown word appears in it. Choosing ids is the codec's task.
 
-    **Implement** ``interleave``; override ``accepts`` if some utterances cannot be used.
+    **Implement** ``interleave``; override ``accepts`` if some utterances cannot be used, ``reads`` if the policy looks at
+    some fields only (the feed then leaves the others unread), and ``is_random`` if it never draws.
 
     **For free**: resampling at every epoch, mixture, packing, resume, contract tests.
 
@@ -28,6 +35,16 @@ class Interleaver(ABC):
     >>> Unimodal(modality="text").interleave(Utterance(id="a", text="hello"), np.random.default_rng(0))[0].text
     'hello'
     """
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Fields of the utterance that this policy looks at."""
+        return ALL_FIELDS
+
+    @property
+    def is_random(self) -> bool:
+        """Whether ``interleave`` draws from its generator."""
+        return True
 
     @abstractmethod
     def interleave(self, utterance: Utterance, rng: np.random.Generator) -> Document:

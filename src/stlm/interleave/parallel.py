@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stlm.errors import ConfigError, DataError
-from stlm.interfaces.interleaver import Interleaver
+from stlm.interfaces.interleaver import SPEECH_FIELDS, TEXT_FIELDS, Interleaver
 from stlm.interleave.spans import whole_speech, whole_text
 from stlm.types import Document, Marker, SpeechSpan, TextSpan, Utterance
 
@@ -38,6 +38,14 @@ class Parallel(Interleaver):
         self.task = task
         self.prompt_loss = prompt_loss
         self.layout = layout
+
+    @property
+    def reads(self) -> frozenset[str]:
+        return SPEECH_FIELDS | TEXT_FIELDS
+
+    @property
+    def is_random(self) -> bool:
+        return self.task == "both"
 
     def accepts(self, utterance: Utterance) -> bool:
         return utterance.has_speech and bool(utterance.text)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from stlm.interfaces.interleaver import Interleaver
+from stlm.interfaces.interleaver import WORD_FIELDS, Interleaver
 from stlm.interleave.spans import speech_span, text_span, words_of
 from stlm.types import Document, Span, Utterance, text_boundaries
 
@@ -31,13 +31,19 @@ class Sentence(Interleaver):
         self.ends = ends
         self.layout = layout
 
+    @property
+    def reads(self) -> frozenset[str]:
+        return WORD_FIELDS
+
     def accepts(self, utterance: Utterance) -> bool:
         return bool(utterance.words) and utterance.has_speech and utterance.text is not None
 
     def interleave(self, utterance: Utterance, rng: np.random.Generator) -> Document:
         words, text = words_of(utterance, self), utterance.text or ""
         cuts = text_boundaries(text, words)
-        ends = [i + 1 for i in range(len(words)) if any(mark in self.ends for mark in text[words[i].char_end : cuts[i + 1]])]
+        ends = [
+            i + 1 for i in range(len(words)) if any(mark in self.ends for mark in text[words[i].char_end : cuts[i + 1]])
+        ]
         bounds = [0, *(end for end in ends if end < len(words)), len(words)]
         spoken = rng.random(len(bounds) - 1) < self.speech_share
         spans: list[Span] = []

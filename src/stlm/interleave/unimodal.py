@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stlm.errors import ConfigError
-from stlm.interfaces.interleaver import Interleaver
+from stlm.interfaces.interleaver import SPEECH_FIELDS, TEXT_FIELDS, Interleaver
 from stlm.interleave.spans import whole_speech, whole_text
 from stlm.types import Document, Utterance
 
@@ -28,6 +28,14 @@ class Unimodal(Interleaver):
             raise ConfigError(f"modality must be 'text' or 'speech', got {modality!r}")
         self.modality = modality
         self.layout = layout
+
+    @property
+    def reads(self) -> frozenset[str]:
+        return TEXT_FIELDS if self.modality == "text" else SPEECH_FIELDS
+
+    @property
+    def is_random(self) -> bool:
+        return False
 
     def accepts(self, utterance: Utterance) -> bool:
         return bool(utterance.text) if self.modality == "text" else utterance.has_speech

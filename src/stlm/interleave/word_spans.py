@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stlm.errors import ConfigError
-from stlm.interfaces.interleaver import Interleaver
+from stlm.interfaces.interleaver import WORD_FIELDS, Interleaver
 from stlm.interleave.spans import speech_span, text_span, words_of
 from stlm.types import Document, Span, Utterance, text_boundaries
 
@@ -44,6 +44,10 @@ class WordSpans(Interleaver):
                 raise ConfigError(f"{name} must be [least, most] with 1 <= least <= most, got [{least}, {most}]")
         self.ranges = (text_words, speech_words)
         self.layout = layout
+
+    @property
+    def reads(self) -> frozenset[str]:
+        return WORD_FIELDS
 
     def accepts(self, utterance: Utterance) -> bool:
         return bool(utterance.words) and utterance.has_speech and utterance.text is not None

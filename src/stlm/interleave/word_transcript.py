@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stlm.interfaces.interleaver import Interleaver
+from stlm.interfaces.interleaver import WORD_FIELDS, Interleaver
 from stlm.interleave.spans import speech_span, text_span, words_of
 from stlm.types import Document, Span, Utterance, text_boundaries
 
@@ -25,6 +25,10 @@ class WordTranscript(Interleaver):
     def __init__(self, text_first: bool | None = None, layout: str = "default") -> None:
         self.text_first = text_first
         self.layout = layout
+
+    @property
+    def reads(self) -> frozenset[str]:
+        return WORD_FIELDS
 
     def accepts(self, utterance: Utterance) -> bool:
         return bool(utterance.words) and utterance.has_speech and utterance.text is not None

@@ -15,7 +15,9 @@ from collections.abc import Iterable
 import torch
 
 from stlm.errors import DataError
-from stlm.learn.rows import in_blocks
+from stlm.learn.rows import BLOCK, in_blocks
+
+LARGE_BLOCK = 8192  # while fitting, speed counts and the last bit does not
 
 
 def fit_kmeans(
@@ -33,14 +35,14 @@ def fit_kmeans(
     Args:
         batches: ``float32[T, D]`` tensors; iterated once, and once more for each of `passes`.
         num_clusters: K.
-        seed: decides the sample, the start and the repairs.
+        seed: decides the sample and the start.
         sample_size: points that Lloyd's algorithm sees.
         iterations: upper limit of Lloyd steps; it stops earlier when nothing moves.
         passes: mini-batch passes over the whole stream after Lloyd.
         device: where to compute; None takes the GPU where there is one.
 
     Raises:
-        DataError: fewer distinct points than clusters.
+        DataError: fewer points than clusters.
     """
     generator = torch.Generator().manual_seed(seed)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -57,14 +59,14 @@ def fit_kmeans(
     return centroids.cpu()
 
 
-def assign(features: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
+def assign(features: torch.Tensor, centroids: torch.Tensor, block_size: int = BLOCK) -> torch.Tensor:
     """Index of the nearest centroid, ``int64[T]``, for features ``float32[T, D]``; the first of equals.
 
-    A row's result depends on that row alone, whatever else is in the batch.
+    A row's result depends on that row alone, whatever else is in the batch, as long as `block_size` stays the same.
     """
     minus_twice = -2 * centroids.T.contiguous()
     squares = centroids.square().sum(1)  # |x|^2 is the same for all centroids and is left out
-    return in_blocks(features, lambda block: torch.addmm(squares, block, minus_twice).argmin(1))
+    return in_blocks(features, lambda block: torch.addmm(squares, block, minus_twice).argmin(1), block_size)
 
 
 def sample_rows(batches: Iterable[torch.Tensor], size: int, generator: torch.Generator) -> torch.Tensor:
@@ -133,7 +135,7 @@ def lloyd(points: torch.Tensor, centroids: torch.Tensor, iterations: int) -> tor
     """Lloyd's algorithm from the given start until no point changes its cluster, at most `iterations` steps."""
     previous = torch.full((len(points),), -1, device=points.device)
     for _ in range(iterations):
-        codes = assign(points, centroids)
+        codes = assign(points, centroids, LARGE_BLOCK)
         if torch.equal(codes, previous):
             break
         previous = codes
@@ -147,7 +149,7 @@ def mini_batch_pass(batches: Iterable[torch.Tensor], centroids: torch.Tensor) ->
     """One pass over the stream: each centroid moves to the running mean of the points that it has won so far."""
     seen = torch.zeros(len(centroids), dtype=torch.float64, device=centroids.device)
     for batch in batches:
-        sums, counts = _sums(batch, assign(batch, centroids), len(centroids))
+        sums, counts = _sums(batch, assign(batch, centroids, LARGE_BLOCK), len(centroids))
         seen += counts
         step = (sums - counts[:, None] * centroids) / seen.clamp_min(1)[:, None]
         centroids = (centroids + step).float()

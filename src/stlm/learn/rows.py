@@ -14,10 +14,10 @@ import torch
 BLOCK = 256
 
 
-def in_blocks(rows: torch.Tensor, function: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    """``cat(function(block))`` over blocks of 256 rows of ``[T, …]``; the last is filled up with zeros and cut."""
+def in_blocks(rows: torch.Tensor, function: Callable[[torch.Tensor], torch.Tensor], size: int = BLOCK) -> torch.Tensor:
+    """``cat(function(block))`` over blocks of `size` rows of ``[T, …]``; the last is filled up with zeros and cut."""
     T = len(rows)
     if T == 0:
-        return function(rows.new_zeros(BLOCK, *rows.shape[1:]))[:0]
-    filled = torch.cat([rows, rows.new_zeros(-T % BLOCK, *rows.shape[1:])])
-    return torch.cat([function(block) for block in filled.split(BLOCK)])[:T]
+        return function(rows.new_zeros(size, *rows.shape[1:]))[:0]
+    filled = torch.cat([rows, rows.new_zeros(-T % size, *rows.shape[1:])])
+    return torch.cat([function(block) for block in filled.split(size)])[:T]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,8 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from stlm.checkpoint import save_system, write_run_file
 from stlm.errors import DataError, FormatError
 from stlm.lightning.data import FeedDataModule
-from stlm.lightning.pretrain import LanguageModelModule, OptimizerFactory, Schedule
+from stlm.lightning.optimizers import OptimizerFactory
+from stlm.lightning.pretrain import LanguageModelModule, Schedule
 from stlm.lightning.progress import TokenProgress
 from stlm.lightning.strategy import TimeBudget, keep_freed_memory, resolve_precision
 from stlm.system import SpeechTextLM
@@ -80,6 +82,7 @@ def fit(
         FormatError: the checkpoint was trained with another format, tokenizer or encoder.
     """
     keep_freed_memory()
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # its tips would tear the progress bar
     directory.mkdir(parents=True, exist_ok=True)
     resume_from = find_checkpoint(directory, system) if options.resume else None
     write_run_file(directory, system.codec, system.components, config)
@@ -135,7 +138,7 @@ def _trainer(options: FitOptions, directory: Path, progress: TokenProgress, repo
         gradient_clip_val=options.clip,
         callbacks=callbacks,
         logger=[
-            CSVLogger(directory, name="logs", version=""),
+            CSVLogger(directory / "logs", name="", version=_next_log(directory / "logs")),
             TensorBoardLogger(directory, name="tensorboard", version=""),
         ],
         log_every_n_steps=report_every,
@@ -144,6 +147,11 @@ def _trainer(options: FitOptions, directory: Path, progress: TokenProgress, repo
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
     )
+
+
+def _next_log(directory: Path) -> str:
+    """A fresh folder name, so that a resumed run keeps the curves of what went before."""
+    return f"part-{len(list(directory.glob('part-*'))):02d}"
 
 
 def _silence_known(filters: Any) -> None:

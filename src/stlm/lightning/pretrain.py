@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +15,7 @@ from stlm.codec import Codec
 from stlm.interfaces.backbone import BackboneLM
 from stlm.interfaces.batch import PackedBatch
 from stlm.lightning.loss import token_losses
-
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-
+from stlm.lightning.optimizers import OptimizerFactory
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
@@ -84,7 +81,7 @@ class LanguageModelModule(pl.LightningModule):
     Args:
         backbone: the model.
         codec: its codec, for reports by modality.
-        optimizer: makes the optimizer of a list of parameters.
+        optimizer: makes the optimizer of a backbone.
         schedule: learning-rate schedule.
         loss_chunk: positions whose logits exist at once.
         report_every: optimizer steps between reports of loss by kind.
@@ -119,27 +116,26 @@ class LanguageModelModule(pl.LightningModule):
         used = self.kind_of_id[batch.ids[batch.segments > 0]]  # pyright: ignore[reportIndexIssue]
         self.tokens_seen += torch.bincount(used, minlength=3)  # pyright: ignore[reportOperatorIssue]
         loss = losses.mean()
-        self.log("train/loss", loss.detach(), prog_bar=True)
+        self.log("train/loss", loss.detach())
+        if (self.global_step + 1) % self.report_every == 0:
+            self._report()
+        # here and not after the batch: checkpoint callbacks run before the module's own hook and would miss it
+        self.trainer.datamodule.consumed(batch)  # pyright: ignore[reportAttributeAccessIssue]
         return loss
-
-    def validation_step(self, batch: PackedBatch, batch_index: int) -> None:
-        losses, _ = self._losses(batch)
-        self.log("val/loss", losses.mean(), batch_size=len(losses), prog_bar=True)
 
     def _losses(self, batch: PackedBatch) -> tuple[torch.Tensor, torch.Tensor]:
         assert batch.labels is not None
         hidden = self.backbone(batch).last
         return token_losses(self.backbone, hidden, batch.labels, chunk=self.loss_chunk)
 
-    def on_train_batch_end(self, outputs: Any, batch: PackedBatch, batch_index: int) -> None:
-        self.trainer.datamodule.consumed(batch)  # pyright: ignore[reportAttributeAccessIssue]
-        if (self.global_step + 1) % self.report_every == 0:
-            self.log_dict({f"train/loss_{name}": value for name, value in self.loss_by_kind.compute().items()})
-            seen = self.tokens_seen.tolist()  # pyright: ignore[reportCallIssue]
-            names = ("markers", "text", "speech")
-            self.log_dict({f"tokens/{name}": float(count) for name, count in zip(names, seen, strict=True)})
+    def _report(self) -> None:
+        """Losses by kind since the last report, and tokens seen so far."""
+        self.log_dict({f"train/loss_{name}": value for name, value in self.loss_by_kind.compute().items()})
+        seen = self.tokens_seen.tolist()  # pyright: ignore[reportCallIssue]
+        names = ("markers", "text", "speech")
+        self.log_dict({f"tokens/{name}": float(count) for name, count in zip(names, seen, strict=True)})
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer([parameter for parameter in self.backbone.parameters() if parameter.requires_grad])
+        optimizer = self.make_optimizer(self.backbone)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule.factor(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from stlm.interfaces.batch import PackedBatch
 from stlm.lightning.pretrain import LanguageModelModule
+from stlm.lightning.strategy import TimeBudget
 
 
 class TokenProgress(pl.Callback):
@@ -31,7 +32,7 @@ class TokenProgress(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._start = time.perf_counter()
         self._tokens = 0
-        total = trainer.max_steps if trainer.max_steps > 0 else None
+        total = self._total(trainer)
         disable = not self.enabled or not trainer.is_global_zero
         self._bar = tqdm(total=total, initial=trainer.global_step, desc=self.label, unit="step", disable=disable)
 
@@ -41,7 +42,7 @@ class TokenProgress(pl.Callback):
         assert self._bar is not None and isinstance(pl_module, LanguageModelModule)
         self._tokens += batch.num_tokens * trainer.world_size
         seconds = time.perf_counter() - self._start
-        self._bar.total = trainer.max_steps if trainer.max_steps > 0 else None
+        self._bar.total = self._total(trainer)
         self._bar.update(trainer.global_step - self._bar.n)
         metrics = {name: float(value) for name, value in trainer.logged_metrics.items() if name.startswith("train/")}
         rate = self._tokens / max(seconds, 1e-9)
@@ -51,6 +52,14 @@ class TokenProgress(pl.Callback):
             row = {name.removeprefix("train/"): value for name, value in metrics.items()}
             seen = float(pl_module.tokens_seen.sum())  # pyright: ignore[reportCallIssue]
             self.history.append({"step": trainer.global_step, "tokens": seen, "seconds": seconds, **row})
+
+    @staticmethod
+    def _total(trainer: pl.Trainer) -> int | None:
+        """Steps of the run; not known while a time budget is still measuring the pace."""
+        budget = next((item for item in trainer.callbacks if isinstance(item, TimeBudget)), None)  # pyright: ignore
+        if trainer.max_steps < 0 or (budget is not None and budget.total_steps is None):
+            return None
+        return trainer.max_steps
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._bar is not None:

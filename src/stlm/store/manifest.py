@@ -60,11 +60,11 @@ class ShardSet:
     def num_utterances(self) -> int:
         return sum(shard.num_utterances for shard in self.shards)
 
-    def group(self, index: int) -> Group:
+    def group(self, index: int, fields: frozenset[str] | None = None) -> Group:
+        """Row-group `index` of the set; with `fields`, only those fields of the utterances."""
         shard, inner = self._groups[index]
-        return shard.group(inner)
+        return shard.group(inner, fields)
 
     def __iter__(self) -> Iterator[Utterance]:
         for shard in self.shards:
             yield from shard
-

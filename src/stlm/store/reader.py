@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stlm.errors import DataError, FormatError
-from stlm.store.schema import BASE_FIELDS, STREAM_PREFIX, TEXT_ID_FIELDS, read_meta
+from stlm.store.schema import COLUMNS_OF, STREAM_PREFIX, TEXT_ID_FIELDS, read_meta
 from stlm.types import AudioRef, StreamSpec, TextUnits, Units, Utterance, Word
 
 
@@ -42,57 +42,67 @@ class Group:
     Args:
         table: the rows.
         streams: specification of the streams to read.
-        text_fingerprint: tokenizer of the text ids, if they are read.
-        path: the shard, for messages.
+        text_fingerprint: tokenizer of the text ids, if the shard has them.
+        fields: fields of the utterances that were read; None for all.
     """
 
     def __init__(
-        self, table: pa.Table, streams: dict[str, StreamSpec], text_fingerprint: str | None, path: str
+        self,
+        table: pa.Table,
+        streams: dict[str, StreamSpec],
+        text_fingerprint: str | None,
+        fields: frozenset[str] | None = None,
     ) -> None:
         self._table = table
         self._streams = streams
         self._text_fingerprint = text_fingerprint
-        self._path = path
+        self._fields = fields
 
     def __len__(self) -> int:
         return self._table.num_rows
 
+    def _reads(self, field: str) -> bool:
+        return self._fields is None or field in self._fields
+
     @cached_property
-    def ids(self) -> list[str]:
+    def _ids(self) -> list[str]:
         return self._table.column("id").to_pylist()
 
     @cached_property
-    def _texts(self) -> list[str | None]:
-        return self._table.column("text").to_pylist()
-
-    @cached_property
     def _units(self) -> dict[str, Ragged]:
-        return {name: Ragged(self._table.column(STREAM_PREFIX + name)) for name in self._streams}
+        streams = self._streams if self._reads("streams") else {}
+        return {name: Ragged(self._table.column(STREAM_PREFIX + name)) for name in streams}
 
     @cached_property
-    def _words(self) -> list[Ragged]:
-        names = ("word_text", "word_start", "word_end", "word_char_start", "word_char_end", "word_score")
-        return [Ragged(self._table.column(name)) for name in names]
-
-    @cached_property
-    def _text_ids(self) -> tuple[Ragged, Ragged, Ragged] | None:
-        if self._text_fingerprint is None:
+    def _words(self) -> list[Ragged] | None:
+        if not self._reads("words"):
             return None
-        text_ids, start, end = (Ragged(self._table.column(field.name)) for field in TEXT_ID_FIELDS)
-        return text_ids, start, end
+        return [Ragged(self._table.column(name)) for name in COLUMNS_OF["words"]]
+
+    @cached_property
+    def _text_ids(self) -> tuple[Ragged, Ragged] | None:
+        if self._text_fingerprint is None or not self._reads("text_units"):
+            return None
+        ids, offsets = (Ragged(self._table.column(field.name)) for field in TEXT_ID_FIELDS)
+        return ids, offsets
 
     @cached_property
     def _plain(self) -> dict[str, list[Any]]:
-        names = ("speaker", "labels", "meta", "audio_uri", "audio_sample_rate", "audio_start", "audio_num_samples")
-        return {name: self._table.column(name).to_pylist() for name in names}
+        """Columns of scalars; those of fields that are not read hold None."""
+        nothing = [None] * len(self)
+        return {
+            name: self._table.column(name).to_pylist() if self._reads(field) else nothing
+            for field in ("text", "speaker", "labels", "meta", "audio")
+            for name in COLUMNS_OF[field]
+        }
 
     def utterance(self, row: int) -> Utterance:
         """Row `row` as an utterance."""
         plain = self._plain
         labels, meta = plain["labels"][row], plain["meta"][row]
         return Utterance(
-            id=self.ids[row],
-            text=self._texts[row],
+            id=self._ids[row],
+            text=plain["text"][row],
             audio=self._audio(row),
             words=self._word_row(row),
             streams=self._stream_row(row),
@@ -124,10 +134,10 @@ class Group:
         return streams
 
     def _word_row(self, row: int) -> tuple[Word, ...]:
+        if self._words is None:
+            return ()
         offsets = self._words[0].offsets
         first, last = offsets[row], offsets[row + 1]
-        if first == last:
-            return ()
         columns = [column.values[first:last].tolist() for column in self._words]
         return tuple(
             Word(
@@ -144,11 +154,10 @@ class Group:
     def _text_row(self, row: int) -> TextUnits | None:
         if self._text_ids is None or self._text_fingerprint is None:
             return None
-        ids, start, end = self._text_ids
+        ids, offsets = self._text_ids
         if ids.is_null is not None and ids.is_null[row]:
             return None
-        offsets = np.stack([start[row], end[row]], axis=1)
-        return TextUnits(ids=ids[row], char_offsets=offsets, fingerprint=self._text_fingerprint)
+        return TextUnits(ids=ids[row], char_offsets=offsets[row].reshape(-1, 2), fingerprint=self._text_fingerprint)
 
 
 class Shard:
@@ -184,13 +193,17 @@ class Shard:
     def num_utterances(self) -> int:
         return self._file.metadata.num_rows
 
-    def group(self, index: int) -> Group:
-        """Read one row-group."""
-        columns = [field.name for field in BASE_FIELDS] + [STREAM_PREFIX + name for name in self.streams]
-        if self.text_fingerprint:
+    def group(self, index: int, fields: frozenset[str] | None = None) -> Group:
+        """Read one row-group; with `fields`, only those fields of the utterances (others stay empty)."""
+        columns = ["id"]
+        for field, names in COLUMNS_OF.items():
+            columns += names if fields is None or field in fields else ()
+        if fields is None or "streams" in fields:
+            columns += [STREAM_PREFIX + name for name in self.streams]
+        if self.text_fingerprint and (fields is None or "text_units" in fields):
             columns += [field.name for field in TEXT_ID_FIELDS]
         table = self._file.read_row_group(index, columns=columns, use_threads=False)
-        return Group(table, self.streams, self.text_fingerprint, str(self.path))
+        return Group(table, self.streams, self.text_fingerprint, fields)
 
     def __iter__(self) -> Iterator[Utterance]:
         for index in range(self.num_groups):

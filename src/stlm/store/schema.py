@@ -36,10 +36,19 @@ BASE_FIELDS = [
     pa.field("word_char_end", pa.list_(pa.int32())),
     pa.field("word_score", pa.list_(pa.float32())),
 ]
+COLUMNS_OF = {
+    "text": ("text",),
+    "speaker": ("speaker",),
+    "labels": ("labels",),
+    "meta": ("meta",),
+    "audio": ("audio_uri", "audio_sample_rate", "audio_start", "audio_num_samples"),
+    "words": ("word_text", "word_start", "word_end", "word_char_start", "word_char_end", "word_score"),
+}
+"""Which columns hold which field of an utterance; streams and text ids have columns of their own."""
+
 TEXT_ID_FIELDS = [
     pa.field("text_ids", pa.list_(pa.int32())),
-    pa.field("text_id_start", pa.list_(pa.int32())),
-    pa.field("text_id_end", pa.list_(pa.int32())),
+    pa.field("text_id_offsets", pa.list_(pa.int32())),  # start and end in turn
 ]
 
 
@@ -63,7 +72,9 @@ def read_meta(schema: pa.Schema, path: str) -> tuple[dict[str, StreamSpec], str 
     """
     raw = (schema.metadata or {}).get(META_KEY)
     if raw is None:
-        raise FormatError(f"{path}: not a stlm shard (no {META_KEY.decode()!r} in its metadata): write it with stlm prepare")
+        raise FormatError(
+            f"{path}: not a stlm shard (no {META_KEY.decode()!r} in its metadata): write it with stlm prepare"
+        )
     meta = json.loads(raw)
     if meta["version"] != VERSION:
         raise FormatError(f"{path}: shard version {meta['version']}, this stlm reads {VERSION}: prepare the data again")

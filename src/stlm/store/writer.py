@@ -114,14 +114,10 @@ class ShardWriter:
     def _text_columns(self, utterance: Utterance) -> dict[str, Any]:
         units = utterance.text_units
         if units is None:
-            return {"text_ids": None, "text_id_start": None, "text_id_end": None}
+            return {"text_ids": None, "text_id_offsets": None}
         if units.fingerprint != self.text_fingerprint:
             raise FormatError(f"{utterance.id}: text ids were made by another tokenizer than this shard's")
-        return {
-            "text_ids": units.ids,
-            "text_id_start": units.char_offsets[:, 0],
-            "text_id_end": units.char_offsets[:, 1],
-        }
+        return {"text_ids": units.ids, "text_id_offsets": units.char_offsets.reshape(-1)}
 
 
 def _audio_columns(audio: Audio | AudioRef | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Data of a given size, random but seeded: sounds, units, utterances, formats, codecs, and a whole tiny system.
 
-Three formats stand for the shapes that occur: one stream (Spirit LM Base), three streams at three rates (Expressive), and
-one stream of several codebooks (Mimi, EnCodec).
+Three formats stand for the shapes that occur: one stream (Spirit LM Base), three streams at three rates (Expressive),
+and one stream of several codebooks (Mimi, EnCodec).
 """
 
 from __future__ import annotations
@@ -22,7 +22,26 @@ if TYPE_CHECKING:
     from stlm.system import SpeechTextLM
 
 SAMPLE_RATE = 16000
-VOCABULARY = "the a cat dog bird walked sang over under Anna's house tree and then slowly twenty-one".split()
+VOCABULARY = tuple(
+    [
+        "the",
+        "a",
+        "cat",
+        "dog",
+        "bird",
+        "walked",
+        "sang",
+        "over",
+        "under",
+        "Anna's",
+        "house",
+        "tree",
+        "and",
+        "then",
+        "slowly",
+        "twenty-one",
+    ]
+)
 SPECIAL_IDS = {"bos": 256, "eos": 257, "pad": 258}
 """Begin, end and padding lie in the text block after the 256 bytes, as Llama's lie in its own."""
 
@@ -52,7 +71,7 @@ CODEBOOK_STREAMS = (MIMI,)
 
 
 def make_units(spec: StreamSpec, num_frames: int, rng: np.random.Generator, *, distinct: bool = False) -> Units:
-    """Random units in runs of about two frames; with `distinct` frame i has code i, so that frames can be told apart."""
+    """Random units in runs of about two frames; with `distinct` frame i has code i, so that each can be found again."""
     sizes = np.array(spec.codebook_sizes)
     if distinct:
         codes = np.arange(num_frames)[:, None] % sizes
@@ -119,7 +138,9 @@ def _speak(text: str, places: Sequence[tuple[int, int]], rng: np.random.Generato
     return tuple(words), clock + int(rng.integers(SAMPLE_RATE // 4, SAMPLE_RATE))
 
 
-def make_corpus(num: int, *, seed: int = 0, least_words: int = 4, most_words: int = 20, **options: Any) -> list[Utterance]:
+def make_corpus(
+    num: int, *, seed: int = 0, least_words: int = 4, most_words: int = 20, **options: Any
+) -> list[Utterance]:
     """`num` utterances of various lengths; `options` as for `make_utterance`."""
     rng = np.random.default_rng(seed)
     sizes = rng.integers(least_words, most_words + 1, size=num)
@@ -193,6 +214,14 @@ def codebook_format(codebooks: int = 4) -> Format:
     )
 
 
+def two_layout_format() -> Format:
+    """AudioLM's coarse stage: semantic units, then acoustic ones, in one document."""
+    data = base_format().as_dict()
+    data["blocks"].append({"name": "mimi", "size": 32, "codebooks": 4, "symbol": "[M{}:{}]"})
+    data["layouts"]["acoustic"] = [{"stream": "mimi", "rate_hz": 12.5, "dedup": False, "anchor": True}]
+    return Format.from_dict(data)
+
+
 def energy_format(levels: int = 8) -> Format:
     """Text and the units of `EnergyEncoder`."""
     return _format(
@@ -224,6 +253,10 @@ def expressive_codec(*, carry: bool = True) -> Codec:
 
 def codebook_codec() -> Codec:
     return make_codec(codebook_format(), CODEBOOK_STREAMS)
+
+
+def two_layout_codec() -> Codec:
+    return make_codec(two_layout_format(), (HUBERT, MIMI))
 
 
 def tiny_system(*, seed: int = 0) -> SpeechTextLM:

@@ -1,7 +1,7 @@
 """The smallest honest implementation of every interface. Tests and the examples in the docs run on them.
 
-Each is real: it keeps its contract, can be saved, loaded and pickled, and takes microseconds. `TinyBackbone` needs torch
-and loads on first use.
+Each is real: it keeps its contract, can be saved, loaded and pickled, and takes microseconds. `TinyBackbone` needs
+torch and loads on first use.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ class UppercaseStage(Stage):
 
 
 class LongerText(EvalTask):
-    """Which candidate has more letters? In mirrored pairs, so that the place of the answer tells nothing."""
+    """Which candidate has more letters? Every pair in both orders, so that the place of the answer tells nothing."""
 
     def items(self) -> Iterator[ChoiceItem]:
         for number, (short, long) in enumerate((("a", "longer"), ("to", "word"), ("it", "text"))):
@@ -286,7 +286,9 @@ class AutocorrelationF0(F0Extractor):
     def extract(self, audio: Audio) -> tuple[np.ndarray, np.ndarray]:
         samples = resample(audio, SAMPLE_RATE).samples.astype(np.float64)
         padded = np.pad(samples, self.WINDOW // 2)
-        f0 = np.array([self._frame(padded[at : at + self.WINDOW]) for at in range(0, len(samples), self.hop)], np.float32)
+        f0 = np.array(
+            [self._frame(padded[at : at + self.WINDOW]) for at in range(0, len(samples), self.hop)], np.float32
+        )
         return f0, f0 > 0
 
     def _frame(self, frame: np.ndarray) -> float:

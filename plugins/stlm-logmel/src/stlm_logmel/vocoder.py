@@ -16,6 +16,7 @@ import torch
 from stlm.errors import ConfigError, DataError, FormatError
 from stlm.interfaces import Vocoder
 from stlm.learn.mel import mel_bands
+from stlm.learn.threads import one_thread
 from stlm.types import AlignedUnits, Audio
 from stlm_logmel.codebook import Codebook, load_codebook
 from stlm_logmel.sounds import sound_options
@@ -73,6 +74,7 @@ class GriffinLimVocoder(Vocoder):
     def sample_rate(self) -> int:
         return self._codebook.features.sample_rate
 
+    @one_thread()
     def synthesize(self, units: AlignedUnits, voice: str | int | None = None, style: str | int | None = None) -> Audio:
         if voice is not None or style is not None:
             raise ConfigError(
