@@ -42,7 +42,7 @@ def write_shards(config: DemoConfig, corpus: Corpus, encoder: Options, out: Path
             encoders=[_choice(item) for item in encoders],
             out=out / "shards" / name,
             shard=0,
-            num_shards=runner.num_workers,
+            num_shards=4 * runner.num_workers,
             group_size=config.group_size,
         )
         found[name] = prepare(task, runner, label=f"{name} shards")

@@ -58,7 +58,7 @@ class ScoredItem:
 
 
 def score_items(
-    system: SpeechTextLM, task: EvalTask, *, span: str = "continuation", label: str = "score", batch: int = 512
+    system: SpeechTextLM, task: EvalTask, *, span: str = "continuation", label: str = "score", batch: int = 128
 ) -> list[ScoredItem]:
     """Score all candidates of all items; audio that occurs twice is encoded once.
 

@@ -70,21 +70,28 @@ class PackedDataset(IterableDataset[PackedBatch]):
     def __iter__(self) -> Iterator[PackedBatch]:
         worker = get_worker_info()
         part, parts = (worker.id, worker.num_workers) if worker else (0, 1)
-        lanes, lane = self.world_size * parts, self.rank * parts + part
+        lanes = self.world_size * parts
         if self.options.num_streams % lanes:
             raise ConfigError(
                 f"feed.num_streams is {self.options.num_streams}, not a multiple of {self.world_size} ranks x {parts} "
                 f"workers = {lanes}: choose a multiple when the run starts"
             )
+        counts = {index: int(state.get("batches", 0)) for index, state in self._cursors(lanes, parts).items()}
+        # a loader takes batches from its workers in turn, from the first one on: the one whose turn it is goes first
+        lane = self.rank * parts + (part + sum(counts.values())) % parts
         mine = range(lane, self.options.num_streams, lanes)
         packers = {index: self._packer(index) for index in mine}
-        counts = {index: int(self.cursor.get(str(index), {}).get("batches", 0)) for index in mine}
         while True:
             # the stream that is furthest behind gives the next batch, so that a resumed run keeps the order
             index = min(mine, key=lambda stream: (counts[stream], stream))
             counts[index] += 1
             rows = [packers[index].next() for _ in range(self.options.rows)]
             yield collate(rows, cursor={str(index): {"batches": counts[index], **packers[index].state()}})
+
+    def _cursors(self, lanes: int, parts: int) -> dict[int, Mapping[str, Any]]:
+        """The cursor of each stream of this rank, by the stream's index."""
+        streams = range(self.options.num_streams)
+        return {index: self.cursor.get(str(index), {}) for index in streams if index % lanes // parts == self.rank}
 
     def _packer(self, index: int) -> Packer:
         codec = self.codec()

@@ -87,8 +87,8 @@ class SourceCursor:
     def __init__(self, source: FeedSource, index: int, stream: int, num_streams: int, seed: int) -> None:
         if source.shards.num_groups < num_streams:
             raise ConfigError(
-                f"source {source.name!r} has {source.shards.num_groups} row-groups, fewer than the {num_streams} logical "
-                "streams of the feed: lower feed.num_streams or prepare with a smaller group_size"
+                f"source {source.name!r} has {source.shards.num_groups} row-groups, fewer than the {num_streams} "
+                "logical streams of the feed: lower feed.num_streams or prepare with a smaller group_size"
             )
         self.source = source
         self.index = index
@@ -130,12 +130,24 @@ class SourceCursor:
             self.position, self.row = self.position + 1, 0
 
     def _end_epoch(self) -> None:
-        if not self._accepted and self.position:
-            raise DataError(
-                f"source {self.source.name!r}: {type(self.source.interleaver).__name__} accepts no utterance of "
-                f"{self.source.shards.directory}: it needs what these shards do not have (text, units or word times)"
-            )
+        if not self._accepted:
+            self._check_acceptance()
         self.epoch, self.position, self.row, self._accepted = self.epoch + 1, 0, 0, False
+
+    def _check_acceptance(self) -> None:
+        """Raise if the policy accepts nothing at all.
+
+        Other streams' groups may hold what it needs, and so may the part of the epoch before a resume.
+        """
+        policy, shards = self.source.interleaver, self.source.shards
+        for index in range(shards.num_groups):
+            group = shards.group(index, policy.reads)
+            if any(policy.accepts(group.utterance(row)) for row in range(len(group))):
+                return
+        raise DataError(
+            f"source {self.source.name!r}: {type(policy).__name__} accepts no utterance of {shards.directory}: "
+            "it needs what these shards do not have (text, units or word times)"
+        )
 
     def _epoch_plan(self) -> list[int]:
         if self._plan_epoch != self.epoch:

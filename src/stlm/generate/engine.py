@@ -52,7 +52,7 @@ class Engine:
         Args:
             prompts: ``int[S]`` each, of any lengths, none empty.
             options: sampling.
-            allowed: ``bool[V]``, ids that may be chosen; None for all.
+            allowed: ``bool[V]``, ids that may be chosen; None for all, those beyond its end are not.
             stop_ids: ids that end a row; they are yielded.
             stop_sequences: a row ends when its new ids end with one of these.
 
@@ -64,15 +64,15 @@ class Engine:
         if not len(prompts) or options.max_new_tokens == 0:
             return
         device = next(self.backbone.parameters()).device
-        allow = None if allowed is None else torch.from_numpy(allowed).to(device)
         cache = self.backbone.new_cache()
         logits, positions = self._prefill(prompts, cache, device)
+        forbidden = None if allowed is None else _forbidden(allowed, logits.shape[-1]).to(device)
         rows = list(range(len(prompts)))
         generators = [row_generator(options.seed, row) for row in rows]
         written: list[list[int]] = [[] for _ in prompts]
         for count in range(1, options.max_new_tokens + 1):
-            if allow is not None:
-                logits = logits.masked_fill(~allow[: logits.shape[-1]], -torch.inf)
+            if forbidden is not None:
+                logits = logits.masked_fill(forbidden, -torch.inf)
             chosen = [choose(logits[place], options, generators[row]) for place, row in enumerate(rows)]
             running = []
             for place, (row, id) in enumerate(zip(rows, chosen, strict=True)):
@@ -129,6 +129,13 @@ class Engine:
         ids = torch.tensor(chosen, device=positions.device)[:, None]
         batch = PackedBatch(ids=ids, segments=torch.ones_like(ids), positions=positions[:, None])
         return self.backbone.logits(self.backbone(batch, cache=cache).last[:, -1])
+
+
+def _forbidden(allowed: np.ndarray, width: int) -> torch.Tensor:
+    """``bool[V]`` of the backbone's own width: rows beyond the format, which pad published checkpoints, are forbidden."""
+    forbidden = torch.ones(width, dtype=torch.bool)
+    forbidden[: len(allowed)] = ~torch.from_numpy(allowed[:width])
+    return forbidden
 
 
 def _ends_with(ids: list[int], stop: Sequence[int]) -> bool:

@@ -19,7 +19,7 @@ from stlm.lightning.data import FeedDataModule
 from stlm.lightning.optimizers import OptimizerFactory
 from stlm.lightning.pretrain import LanguageModelModule, Schedule
 from stlm.lightning.progress import TokenProgress
-from stlm.lightning.strategy import TimeBudget, keep_freed_memory, resolve_precision
+from stlm.lightning.strategy import TimeBudget, keep_freed_memory, resolve_precision, return_freed_memory
 from stlm.system import SpeechTextLM
 
 
@@ -100,7 +100,10 @@ def fit(
         save_system(system, directory, config)
     names = ("markers", "text", "speech")
     seen = dict(zip(names, module.tokens_seen.tolist(), strict=True))  # pyright: ignore[reportCallIssue]
-    return FitReport(steps=trainer.global_step, tokens_seen=seen, history=progress.history)
+    report = FitReport(steps=trainer.global_step, tokens_seen=seen, history=progress.history)
+    del trainer, module
+    return_freed_memory()
+    return report
 
 
 def find_checkpoint(directory: Path, system: SpeechTextLM) -> Path:
@@ -156,5 +159,5 @@ def _next_log(directory: Path) -> str:
 
 def _silence_known(filters: Any) -> None:
     """Lightning's remarks that do not apply: the feed resumes by its own cursor and reads in this process on purpose."""
-    for message in (".*does not have many workers.*", ".*resumable.*", ".*Checkpoint directory.*", ".*litlogger.*", ".*isinstance.*LeafSpec.*"):
+    for message in (".*does not have many workers.*", ".*resumable.*", ".*Checkpoint directory.*", ".*litlogger.*", ".*isinstance.*LeafSpec.*", ".*is_gradient_checkpointing.*"):
         filters.filterwarnings("ignore", message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import sys
 import time
@@ -56,6 +57,17 @@ def keep_freed_memory() -> None:
         libc.mallopt(m_trim_threshold, (1 << 31) - 1)
     except (OSError, AttributeError):
         logger.debug("no glibc mallopt here; large buffers go back to the system after each step")
+
+
+def return_freed_memory() -> None:
+    """Give what training freed back to the system, after `keep_freed_memory` had kept it."""
+    gc.collect()
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        logger.debug("no glibc malloc_trim here")
 
 
 class TimeBudget(pl.Callback):

@@ -17,6 +17,7 @@ def diagnose(registry: Registry) -> list[str]:
         for item in owned:
             try:
                 config = registry.config_type(kind, f"{item.dist}/{item.component.name}")
+                registry.factory(kind, f"{item.dist}/{item.component.name}")
             except StlmError as error:
                 problems.append(str(error))
                 continue

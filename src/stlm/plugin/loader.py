@@ -66,7 +66,7 @@ def _load(point: EntryPoint) -> Plugin:
     try:
         module = point.load()
         return Plugin(dist=dist, version=version, module=point.module, components=_components(module))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if os.environ.get("STLM_PLUGIN_TRACE"):
             raise
         return Plugin(dist=dist, version=version, error=f"{type(error).__name__}: {error}".splitlines()[0])
@@ -82,9 +82,11 @@ def _components(module: ModuleType) -> dict[str, tuple[Component, ...]]:
         raise TypeError(_explain_pending(module, error)) from error
     found: dict[str, tuple[Component, ...]] = {}
     for name in HOOKS:
-        results = getattr(manager.hook, name)()
-        if results:
-            found[name] = _checked(name, results[0])
+        # called directly: pluggy's own call drops a None, which is a forgotten return
+        for implementation in getattr(manager.hook, name).get_hookimpls():
+            found[name] = _checked(name, implementation.function())
+        if name in vars(module) and name not in found:
+            raise TypeError(f"{name} is not marked with stlm.plugin.hookimpl")
     return found
 
 

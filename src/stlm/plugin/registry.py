@@ -18,6 +18,8 @@ KINDS = {hook.removeprefix("stlm_").removesuffix("s"): hook for hook in HOOKS}
 FIRST_PARTY = {
     "windtunnel": "stlm-windtunnel",
     "windtunnel_cloze": "stlm-windtunnel",
+    "windtunnel_wuggy": "stlm-windtunnel",
+    "windtunnel_blimp": "stlm-windtunnel",
     "logmel": "stlm-logmel",
     "griffinlim": "stlm-logmel",
     "logmel_kmeans": "stlm-logmel",
@@ -94,6 +96,11 @@ class Registry:
         owned = self.find(kind, name)
         return _resolve(owned, owned.component.config)
 
+    def factory(self, kind: str, name: str) -> Callable[[Any], Any]:
+        """What makes a component from an instance of its config."""
+        owned = self.find(kind, name)
+        return _resolve(owned, owned.component.factory)
+
     def build(self, kind: str, name: str, options: Mapping[str, Any] | None = None) -> Any:
         """Make a component from plain options.
 
@@ -101,10 +108,8 @@ class Registry:
             ConfigError: an option is unknown or has the wrong type.
             PluginError: the component is missing, ambiguous or cannot be imported.
         """
-        owned = self.find(kind, name)
-        config = make_config(_resolve(owned, owned.component.config), options or {}, where=f"{kind} {name!r}")
-        factory: Callable[[Any], Any] = _resolve(owned, owned.component.factory)
-        return factory(config)
+        config = make_config(self.config_type(kind, name), options or {}, where=f"{kind} {name!r}")
+        return self.factory(kind, name)(config)
 
 
 def make_config(kind: type, options: Mapping[str, Any], *, where: str) -> Any:

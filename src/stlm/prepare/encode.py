@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
@@ -11,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from stlm.audio import read_audio
-from stlm.errors import StlmError
+from stlm.errors import DataError, StlmError
 from stlm.interfaces.source import Source
 from stlm.interfaces.stage import Stage
 from stlm.interfaces.unit_encoder import SpeechUnitEncoder
 from stlm.plugin import default_registry
 from stlm.store import ShardWriter
-from stlm.types import Audio, Rejected, StreamSpec, Utterance
+from stlm.types import Audio, Rejected, StreamSpec, Units, Utterance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ class ShardTask:
         return self.path.with_suffix(".json")
 
     def fingerprint(self, encoders: Sequence[SpeechUnitEncoder]) -> str:
-        """Hash of what decides the shard's content; a path may hold another codebook than last time, so its hash counts."""
+        """Hash of what decides the shard's content; a path may hold another codebook than last time, so its hash too."""
         content = {**asdict(self), "out": None, "streams": [encoder.fingerprint for encoder in encoders]}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -108,7 +109,11 @@ def write_shard(
                 if isinstance(item, Rejected):
                     rejected.append(item)
                     continue
-                writer.write(item)
+                try:
+                    writer.write(item)
+                except DataError as error:
+                    rejected.append(Rejected(id=item.id, reason=str(error), uri=getattr(item.audio, "uri", None)))
+                    continue
                 for name, units in item.streams.items():
                     frames[name] += len(units)
         report = ShardReport(
@@ -118,13 +123,14 @@ def write_shard(
             num_frames=frames,
             rejected=[asdict(item) for item in rejected],
         )
-    task.report_path.write_text(json.dumps(asdict(report)) + "\n")
+    # other jobs of an array read the reports of this directory at any time
+    partial = task.report_path.with_name(f".{task.report_path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(asdict(report)) + "\n")
+    partial.replace(task.report_path)
     return report
 
 
-def encode_batch(
-    batch: Sequence[Utterance], encoders: Sequence[SpeechUnitEncoder]
-) -> Iterator[Utterance | Rejected]:
+def encode_batch(batch: Sequence[Utterance], encoders: Sequence[SpeechUnitEncoder]) -> Iterator[Utterance | Rejected]:
     """Add streams to utterances with audio; each file is opened once. One that fails is rejected, the others go on."""
     if not encoders:
         yield from batch
@@ -141,9 +147,12 @@ def encode_batch(
             yield Rejected(id=utterance.id, reason=str(error), uri=getattr(utterance.audio, "uri", None))
     if not loaded:
         return
-    units = [encoder.encode([audio for _, audio in loaded]) for encoder in encoders]
-    for index, (utterance, _) in enumerate(loaded):
-        streams = {encoder.spec.name: found[index] for encoder, found in zip(encoders, units, strict=True)}
+    encoded = _encode([audio for _, audio in loaded], encoders)
+    for (utterance, _), streams in zip(loaded, encoded, strict=True):
+        if isinstance(streams, StlmError):
+            reason = f"{utterance.id}: {streams}"
+            yield Rejected(id=utterance.id, reason=reason, uri=getattr(utterance.audio, "uri", None))
+            continue
         empty = [name for name, found in streams.items() if not len(found)]
         if empty:
             seconds = utterance.audio.seconds if utterance.audio else 0.0
@@ -153,9 +162,17 @@ def encode_batch(
         yield utterance.with_streams(streams)
 
 
-def _batches(
-    stream: Iterable[Utterance | Rejected], size: int, rejected: list[Rejected]
-) -> Iterator[list[Utterance]]:
+def _encode(sounds: Sequence[Audio], encoders: Sequence[SpeechUnitEncoder]) -> list[dict[str, Units] | StlmError]:
+    """Streams of each sound; where an encoder refuses the batch, one by one, so that only the culprit is lost."""
+    try:
+        units = [encoder.encode(sounds) for encoder in encoders]
+    except StlmError as error:
+        return [error] if len(sounds) == 1 else [_encode([sound], encoders)[0] for sound in sounds]
+    names = [encoder.spec.name for encoder in encoders]
+    return [dict(zip(names, found, strict=True)) for found in zip(*units, strict=True)]
+
+
+def _batches(stream: Iterable[Utterance | Rejected], size: int, rejected: list[Rejected]) -> Iterator[list[Utterance]]:
     batch: list[Utterance] = []
     for item in stream:
         if isinstance(item, Rejected):

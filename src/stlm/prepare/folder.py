@@ -1,12 +1,13 @@
 """A folder of recordings as a source: audio with ``.txt`` beside it, or a ``manifest.jsonl``.
 
-A manifest row is ``{"audio": path, "text": …, "id": …, "speaker": …, "words": [{"word", "start", "end"}]}`` with times in
-seconds and paths relative to the manifest; everything but ``audio`` is optional.
+A manifest row is ``{"audio": path, "text": …, "id": …, "speaker": …, "words": [{"word", "start", "end"}]}`` with times
+in seconds and paths relative to the manifest; everything but ``audio`` is optional.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from stlm.interfaces.source import Source
 from stlm.types import AudioRef, Rejected, Utterance, Word
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
+ROUNDING = 0.025
+"""Seconds by which a word time may leave the audio or overlap the word before; it is clipped. More is an error."""
 LABELS = ("emotion", "style", "sentiment", "intent", "topic", "gender", "language")
 
 
@@ -82,8 +85,11 @@ class FolderSource(Source):
         if manifest.exists():
             yield from _manifest_entries(manifest)
             return
-        for audio in sorted(path for path in self.path.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES):
-            name = str(audio.relative_to(self.path).with_suffix(""))
+        found = sorted(path for path in self.path.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+        names = Counter(path.with_suffix("") for path in found)
+        for audio in found:
+            name = audio.relative_to(self.path)
+            name = str(name if names[audio.with_suffix("")] > 1 else name.with_suffix(""))
             transcript = audio.with_suffix(".txt")
             text = transcript.read_text(errors="replace").strip() if transcript.exists() else None
             note = None if text else f"no transcript: expected {transcript.name} beside it with the spoken words"
@@ -97,11 +103,13 @@ def _manifest_entries(manifest: Path) -> Iterator[Entry]:
         try:
             row = json.loads(line)
             audio = manifest.parent / row["audio"]
+            text = row.get("text") or None
+            if not isinstance(text, str | None):
+                raise TypeError(f"'text' is {text!r}")
         except (ValueError, KeyError, TypeError) as error:
             reason = f"line {number} is not a JSON object with an 'audio' path ({type(error).__name__}: {error})"
             yield Entry(id=f"{manifest.name}:{number}", audio=manifest, text=None, row={"broken": reason})
             continue
-        text = row.get("text") or None
         note = None if text else f"no transcript: line {number} has no 'text'"
         yield Entry(id=str(row.get("id", Path(row["audio"]).stem)), audio=audio, text=text, row=row, note=note)
 
@@ -126,7 +134,7 @@ def read_entry(entry: Entry) -> Iterator[Utterance | Rejected]:
         "id": entry.id,
         "audio": audio,
         "text": entry.text,
-        "speaker": entry.row.get("speaker"),
+        "speaker": None if entry.row.get("speaker") is None else str(entry.row["speaker"]),
         "labels": labels,
     }
     try:
@@ -143,13 +151,17 @@ def words_of(entry: Entry, audio: AudioRef) -> tuple[Word, ...]:
         DataError: a row has no times, or its word is not in the text at its place.
     """
     rows, text = entry.row.get("words") or [], entry.text or ""
-    words, cursor, folded = [], 0, text.lower()
+    if not isinstance(rows, list):
+        raise DataError(f"{entry.id}: words must be a list of word, start and end in seconds, got {rows!r}")
+    words, cursor, folded = [], 0, _folded(text)
     for index, row in enumerate(rows):
         try:
-            label, start, end = str(row["word"]), float(row["start"]), float(row["end"])
-        except (KeyError, TypeError, ValueError) as error:
+            label = str(row["word"])
+            start, end = (round(float(row[edge]) * audio.sample_rate) for edge in ("start", "end"))
+            score = None if row.get("score") is None else float(row["score"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"{entry.id}: words[{index}] needs word, start and end in seconds, got {row!r}") from error
-        place = folded.find(label.lower(), cursor)
+        place = folded.find(_folded(label), cursor)
         if place < 0:
             raise DataError(
                 f"{entry.id}: word {label!r} (words[{index}]) does not occur in the text after character {cursor}: "
@@ -159,14 +171,19 @@ def words_of(entry: Entry, audio: AudioRef) -> tuple[Word, ...]:
         words.append(
             Word(
                 text=text[place:cursor],
-                start=round(start * audio.sample_rate),
-                end=round(end * audio.sample_rate),
+                start=start,
+                end=end,
                 char_start=place,
                 char_end=cursor,
-                score=row.get("score"),
+                score=score,
             )
         )
     return tuple(words)
+
+
+def _folded(text: str) -> str:
+    """Lower case where that keeps the length, so that places in it are places in the text."""
+    return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
 
 
 def build(config: Config) -> FolderSource:

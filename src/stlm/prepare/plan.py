@@ -54,9 +54,10 @@ def prepare(
         label: what the progress bar is called.
 
     Raises:
-        DataError: not one utterance could be used.
+        DataError: not one utterance could be used, or the directory holds shards of another division.
     """
     task.out.mkdir(parents=True, exist_ok=True)
+    _check_division(task)
     wanted = list(range(task.num_shards)) if shards is None else list(shards)
     tasks = [replace(task, shard=shard) for shard in wanted]
     reports = []
@@ -72,6 +73,16 @@ def prepare(
         first = next(iter(all_rejected(reports)), {"reason": "the source is empty"})
         raise DataError(f"{task.out}: no utterance could be used; the first reason: {first['reason']}")
     return prepared
+
+
+def _check_division(task: ShardTask) -> None:
+    """Shards of two divisions side by side would be read as one corpus, with every utterance twice."""
+    for path in sorted(task.out.glob("shard-*-of-*.parquet")):
+        if not path.stem.endswith(f"-of-{task.num_shards:05d}"):
+            raise DataError(
+                f"{path}: a shard of another division than into {task.num_shards}: remove the old shards or choose "
+                "another directory"
+            )
 
 
 def _write_quarantine(prepared: Prepared) -> None:

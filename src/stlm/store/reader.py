@@ -202,7 +202,12 @@ class Shard:
             columns += [STREAM_PREFIX + name for name in self.streams]
         if self.text_fingerprint and (fields is None or "text_units" in fields):
             columns += [field.name for field in TEXT_ID_FIELDS]
-        table = self._file.read_row_group(index, columns=columns, use_threads=False)
+        try:
+            table = self._file.read_row_group(index, columns=columns, use_threads=False)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DataError(
+                f"{self.path}: row-group {index} is damaged ({str(error).splitlines()[0]}): prepare the shard again"
+            ) from error
         return Group(table, self.streams, self.text_fingerprint, fields)
 
     def __iter__(self) -> Iterator[Utterance]:

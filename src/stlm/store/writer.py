@@ -55,12 +55,13 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self._flush()
-        self._writer.close()
-        if error is None:
-            self._partial.replace(self.path)
-        else:
+        try:
+            if error is None:
+                self._flush()
+            self._writer.close()
+            if error is None:
+                self._partial.replace(self.path)
+        finally:
             self._partial.unlink(missing_ok=True)
 
     def write(self, utterance: Utterance) -> None:
@@ -78,6 +79,7 @@ class ShardWriter:
             self._rows = []
 
     def _row(self, utterance: Utterance) -> dict[str, Any]:
+        _check_text(utterance)
         row: dict[str, Any] = {
             "id": utterance.id,
             "text": utterance.text,
@@ -118,6 +120,17 @@ class ShardWriter:
         if units.fingerprint != self.text_fingerprint:
             raise FormatError(f"{utterance.id}: text ids were made by another tokenizer than this shard's")
         return {"text_ids": units.ids, "text_id_offsets": units.char_offsets.reshape(-1)}
+
+
+def _check_text(utterance: Utterance) -> None:
+    """Arrow would notice only when the whole group is converted, and not say whose text it is."""
+    try:
+        (utterance.text or "").encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{utterance.id}: character {error.start} of the text is half of a surrogate pair, which is no text: "
+            "repair or remove it"
+        ) from error
 
 
 def _audio_columns(audio: Audio | AudioRef | None) -> dict[str, Any]:

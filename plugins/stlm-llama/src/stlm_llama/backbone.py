@@ -13,10 +13,13 @@ import peft
 import torch
 from torch import nn
 from transformers import DynamicCache, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from stlm.errors import ConfigError
 from stlm.interfaces.backbone import AdaptableBackbone, BackboneCache, Hidden, LoraOptions
 from stlm.interfaces.batch import PackedBatch
+
+transformers_logging.disable_progress_bar()  # loading a shard of weights is not what a person waits for here
 
 
 class HuggingFaceCache(BackboneCache):

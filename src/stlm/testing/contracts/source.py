@@ -43,9 +43,11 @@ class SourceContract(ComponentContract):
         for item in source.utterances(1, 2):
             assert fingerprint(item) == whole[label(item)]
 
-    def test_its_length_is_the_number_of_utterances_where_it_is_known(self, source: Source) -> None:
-        count = sum(isinstance(item, Utterance) for item in source.utterances())
-        assert len(source) in (0, count) or len(source) == sum(1 for _ in source.utterances())
+    def test_its_length_is_known_or_zero(self, source: Source) -> None:
+        """Progress bars need it before anything is opened, so it may count inputs that turn out to be unusable."""
+        items = list(source.utterances())
+        usable = sum(isinstance(item, Utterance) for item in items)
+        assert len(source) == 0 or usable <= len(source) <= len(items)
 
     def test_it_pickles(self, source: Source) -> None:
         again = pickle.loads(pickle.dumps(source))
