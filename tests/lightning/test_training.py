@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from stlm.config.build import build_optimizer
 from stlm.errors import ConfigError
+from stlm.feed import FeedOptions, FeedSource
+from stlm.interleave import Unimodal
+from stlm.lightning.data import FeedDataModule
+from stlm.lightning.fit import FitOptions, fit
 from stlm.lightning.loss import token_losses
 from stlm.lightning.optimizers import MuonAdamW, split_parameters
 from stlm.lightning.pretrain import LossByKind, Schedule
 from stlm.lightning.strategy import resolve_precision
-from stlm.testing.factories import base_codec
+from stlm.testing.factories import base_codec, make_corpus, tiny_system, write_shards
 from stlm.testing.fakes import TinyBackbone, batch_of
 
 
@@ -89,3 +95,18 @@ def test_unknown_precision_names_the_choices() -> None:
     assert resolve_precision("auto") in ("bf16-mixed", "32-true")
     with pytest.raises(ConfigError, match="bf16-mixed"):
         resolve_precision("fp8")
+
+
+def test_time_budget_ends_the_run_near_its_time_and_finishes_the_schedule(tmp_path: Path) -> None:
+    system = tiny_system()
+    corpus = make_corpus(24, streams=tuple(system.codec.streams.values()))
+    shards = write_shards(tmp_path / "shards", corpus, group_size=4)
+    sources = [FeedSource(name="speech", shards=shards, interleaver=Unimodal("speech"))]
+    data = FeedDataModule(lambda: sources, lambda: system.codec, FeedOptions(length=64, rows=2))
+    options = FitOptions(max_steps=1_000_000, max_seconds=3.0, precision="32-true", accelerator="cpu", progress=False)
+    optimizer = build_optimizer({"_target_": "torch.optim.AdamW", "lr": 1e-3})
+    schedule = Schedule(warmup_steps=2, total_steps=1_000_000, final_ratio=0.0)
+    report = fit(system, data, optimizer, schedule, options, tmp_path / "run", report_every=1)
+    assert 25 <= report.steps < 1_000_000
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["optimizer_states"][0]["param_groups"][0]["lr"] < 1e-4

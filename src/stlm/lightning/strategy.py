@@ -73,42 +73,41 @@ def return_freed_memory() -> None:
 class TimeBudget(pl.Callback):
     """Fits the number of steps, and with it the schedule, to a time budget.
 
-    The pace of the first steps decides how many steps fit; the run then has that many, so that the learning rate comes
-    to its end. A run that is resumed keeps the number that was found.
+    The pace so far decides how many steps fit; it is measured again every few steps, as other programs come and go, so the
+    run ends in time and the learning rate comes to its end with it. A resumed run keeps the number that was last found.
 
     Args:
         seconds: what the whole fit may take.
-        measure_from, measure_to: steps whose pace is measured.
+        every: steps between two measurements.
     """
 
-    def __init__(self, seconds: float, measure_from: int = 5, measure_to: int = 25) -> None:
+    def __init__(self, seconds: float, every: int = 25) -> None:
         self.seconds = seconds
-        self.measure_from = measure_from
-        self.measure_to = measure_to
+        self.every = every
         self.total_steps: int | None = None
+        self._limit = sys.maxsize
         self._start = 0.0
-        self._measured = 0.0
+        self._first_step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._start = time.perf_counter()
+        self._first_step = trainer.global_step
+        self._limit = trainer.max_steps if trainer.max_steps > 0 else sys.maxsize
         if self.total_steps is not None:
             self._apply(trainer, pl_module, self.total_steps)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        if self.total_steps is not None:
+        done = trainer.global_step - self._first_step
+        if done == 0 or done % self.every:
             return
-        if trainer.global_step == self.measure_from:
-            self._measured = time.perf_counter()
-        elif trainer.global_step == self.measure_to:
-            pace = (time.perf_counter() - self._measured) / (self.measure_to - self.measure_from)
-            left = self.seconds - (time.perf_counter() - self._start)
-            limit = trainer.max_steps if trainer.max_steps > 0 else sys.maxsize
-            self.total_steps = min(limit, self.measure_to + max(1, int(left / pace)))
-            logger.info("%.0f ms a step: %d steps fit into %.0f s", pace * 1e3, self.total_steps, self.seconds)
-            self._apply(trainer, pl_module, self.total_steps)
+        elapsed = time.perf_counter() - self._start
+        left = max(0.0, self.seconds - elapsed)
+        steps = min(self._limit, trainer.global_step + int(left / (elapsed / done)))
+        self._apply(trainer, pl_module, steps)
 
     def _apply(self, trainer: pl.Trainer, module: pl.LightningModule, steps: int) -> None:
         assert isinstance(module, LanguageModelModule)
+        self.total_steps = steps
         trainer.fit_loop.epoch_loop.max_steps = steps
         module.schedule = replace(module.schedule, total_steps=steps)
 
