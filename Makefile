@@ -96,7 +96,8 @@ $(DOCS_STAMP): $(STAMP)
 	@touch $@
 
 bench: $(STAMP) ## the numbers that the docs quote
-	$(BIN)/python -m pytest benchmarks --benchmark-only $(PYTEST_ARGS)
+	$(BIN)/python benchmarks/feed.py
+	$(BIN)/python benchmarks/startup.py
 
 lock: $(STAMP) ## resolve constraints.txt again (LOCK_ARGS=--upgrade for newer versions)
 	@set -eu; uv=$$(command -v uv || echo $(BIN)/uv); made=$$(mktemp); cp constraints.txt "$$made"; \

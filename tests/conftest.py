@@ -5,3 +5,6 @@ from __future__ import annotations
 import torch
 
 torch.set_num_threads(1)
+
+# the plugin below is installed and tested by tests/plugin/test_out_of_tree.py, in a process of its own
+collect_ignore = ["fixtures"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stlm.system import SpeechTextLM, Text, load
     from stlm.system import SpeechFile as Speech
+    from stlm.system import SpeechTextLM, Text, load
 
 __all__ = ["Speech", "SpeechTextLM", "Text", "load"]
 

@@ -119,7 +119,9 @@ class SpeechTextLM:
         if to == "any":
             return ids
         last = next((span for span in reversed(document)), None)
-        current = None if last is None or isinstance(last, Marker) else "text" if isinstance(last, TextSpan) else "speech"
+        current = (
+            None if last is None or isinstance(last, Marker) else "text" if isinstance(last, TextSpan) else "speech"
+        )
         if current == to:
             return ids
         markers = self.codec.format.markers

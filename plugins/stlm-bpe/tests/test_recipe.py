@@ -64,3 +64,11 @@ def test_symbols_that_cannot_work_are_config_errors(symbols: tuple[str, ...]) ->
 def test_no_text_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no text"):
         train(tmp_path, [Utterance(id="silent"), Utterance(id="blank", text=" \n ")])
+
+
+def test_upper_limit_trains_what_a_small_corpus_gives(tmp_path: Path) -> None:
+    texts = [Utterance(id=str(i), text="the cat saw the dog") for i in range(20)]
+    train(tmp_path, texts, vocab_size=4000, exact_size=False)
+    encoder = build(EncoderConfig(path=str(tmp_path)))
+    assert 260 < encoder.vocab_size < 400
+    assert encoder.decode(encoder.encode("the cat").ids) == "the cat"

@@ -1,7 +1,7 @@
 """The whole road on this machine: corpus, units, training, evaluation, speech and text out, report.html.
 
-Without --data it runs in a closed world of synthetic English, in about a quarter of an hour on two cores. With --data DIR
-it runs on a folder of recordings: audio with .txt beside it, or manifest.jsonl with optional word times.
+Without --data it runs in a closed world of synthetic English, in about a quarter of an hour on two cores. With
+--data DIR it runs on a folder of recordings: audio with .txt beside it, or manifest.jsonl with optional word times.
 """
 
 from __future__ import annotations

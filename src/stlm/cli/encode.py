@@ -10,7 +10,9 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("audio", nargs="+", help="audio files")
     parser.add_argument("--system", required=True, help="run directory")
-    parser.add_argument("--as", dest="form", choices=["string", "json", "npz"], default="string", help="how to write units")
+    parser.add_argument(
+        "--as", dest="form", choices=["string", "json", "npz"], default="string", help="how to write units"
+    )
     parser.add_argument("--out", type=Path, help="file to write; standard output if left out (npz needs one)")
 
 

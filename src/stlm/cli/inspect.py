@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from stlm.types import StreamRule
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, help="directory of shards, run directory, or format.yaml")
@@ -33,13 +35,17 @@ def show_format(path: Path) -> None:
     print(f"{len(format.vocabulary)} ids, sha256 {format.sha256[:12]}, text after a marker: {format.after_marker}")
     for block in format.vocabulary.blocks:
         start = format.vocabulary.offset(block.name)
-        print(f"  {start:>7}..{start + block.num_ids - 1:<7} {block.name:<10} {block.show(0)} … {block.show(block.num_ids - 1)}")
+        last = block.num_ids - 1
+        symbols = f"{block.show(0)} … {block.show(last)}"
+        print(f"  {start:>7}..{start + last:<7} {block.name:<10} {symbols}")
     for name, layout in format.layouts.items():
-        rules = ", ".join(
-            f"{rule.stream} at {rule.rate_hz:g} Hz{' deduplicated' if rule.dedup else ''}{' (anchor)' if rule.anchor else ''}"
-            for rule in layout.rules
-        )
+        rules = ", ".join(_show_rule(rule) for rule in layout.rules)
         print(f"  layout {name}: {rules}")
+
+
+def _show_rule(rule: StreamRule) -> str:
+    flags = (" deduplicated" if rule.dedup else "") + (" (anchor)" if rule.anchor else "")
+    return f"{rule.stream} at {rule.rate_hz:g} Hz{flags}"
 
 
 def show_run(path: Path) -> None:
@@ -60,7 +66,9 @@ def show_shards(path: Path, num: int) -> None:
     shards = ShardSet(path)
     print(f"{shards.num_utterances} utterances, {len(shards.shards)} shards, {shards.num_groups} row-groups")
     for name, spec in shards.streams.items():
-        print(f"  stream {name}: {spec.codebook_sizes} at {spec.frame_rate_hz:g} Hz, fingerprint {spec.fingerprint[:12]}")
+        print(
+            f"  stream {name}: {spec.codebook_sizes} at {spec.frame_rate_hz:g} Hz, fingerprint {spec.fingerprint[:12]}"
+        )
     for utterance in islice(shards, num):
         seconds = f"{utterance.audio.seconds:.2f} s" if utterance.audio else "no audio"
         print(f"{utterance.id}: {seconds}, {len(utterance.words)} words, {utterance.text!r}")

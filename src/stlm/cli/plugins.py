@@ -10,7 +10,9 @@ from stlm.plugin import KINDS, Plugin, default_registry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", nargs="?", choices=["doctor"], help="doctor: load every component and report what fails")
+    parser.add_argument(
+        "action", nargs="?", choices=["doctor"], help="doctor: load every component and report what fails"
+    )
     parser.add_argument("--json", action="store_true", help="machine-readable")
 
 

@@ -1,4 +1,6 @@
-"""Turn a corpus into shards of units: stlm prepare source=folder source.path=DIR unit_encoders=[{name: logmel, path: DIR}] out=DIR.
+"""Turn a corpus into shards of units.
+
+  stlm prepare source=folder source.path=DIR unit_encoders=[{name: logmel, path: DIR}] out=DIR
 
 Inputs that cannot be used go to quarantine.jsonl in the output directory with the reason; the run goes on. A shard that
 is complete already is not made again.
@@ -23,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     from stlm.config.build import as_plain, build_component
     from stlm.config.hydra import load_config
     from stlm.config.schema import PrepareConfig
-    from stlm.prepare import Choice, ShardTask, prepare
+    from stlm.prepare import ShardTask, prepare
 
     overrides, shards = list(arguments.overrides), None
     if arguments.shard:

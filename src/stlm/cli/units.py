@@ -23,9 +23,14 @@ def write_units(codec: Codec, spans: Mapping[str, SpeechSpan], form: str, out: P
     if form == "npz":
         if out is None:
             raise ConfigError("--as npz needs --out FILE.npz")
-        np.savez_compressed(out, **{f"{name}/{s}": u.codes for name, span in spans.items() for s, u in span.streams.items()})
+        np.savez_compressed(
+            out, **{f"{name}/{s}": u.codes for name, span in spans.items() for s, u in span.streams.items()}
+        )
         return None
-    lines = [codec.to_string((span,)) if form == "string" else json.dumps(as_json(name, span)) for name, span in spans.items()]
+    lines = [
+        codec.to_string((span,)) if form == "string" else json.dumps(as_json(name, span))
+        for name, span in spans.items()
+    ]
     text = "\n".join(lines) + "\n"
     if out is None:
         return text

@@ -1,0 +1,1 @@
+"""Configurations: their schema, their composition, and the only translation into objects."""

@@ -143,9 +143,7 @@ class MixturePlan:
         return FeedSource(name=name, shards=opened, interleaver=policy, weight=weight)
 
 
-def build_data(
-    mixture: Mapping[str, MixtureSource], feed: FeedConfig, codec: Codec, *, seed: int
-) -> FeedDataModule:
+def build_data(mixture: Mapping[str, MixtureSource], feed: FeedConfig, codec: Codec, *, seed: int) -> FeedDataModule:
     """The data module of a mixture.
 
     Raises:
@@ -210,9 +208,7 @@ def _make_optimizer(
 
 
 def build_schedule(schedule: ScheduleConfig, trainer: TrainerConfig) -> Schedule:
-    return Schedule(
-        warmup_steps=schedule.warmup_steps, total_steps=trainer.max_steps, final_ratio=schedule.final_ratio
-    )
+    return Schedule(warmup_steps=schedule.warmup_steps, total_steps=trainer.max_steps, final_ratio=schedule.final_ratio)
 
 
 def build_fit_options(config: TrainerConfig) -> FitOptions:

@@ -65,7 +65,9 @@ def _explain(error: Exception, name: str, kind: type) -> str:
     if missing:
         group, _, choice = missing[1].rpartition("/")
         options = _choices(group)
-        return f"no {group or 'config'} {choice!r}{did_you_mean(choice, options)}; choices: {', '.join(options) or 'none'}"
+        return (
+            f"no {group or 'config'} {choice!r}{did_you_mean(choice, options)}; choices: {', '.join(options) or 'none'}"
+        )
     full = getattr(error, "full_key", None)
     return f"{name}: {f'{full}: ' if full else ''}{line}"
 
@@ -112,7 +114,9 @@ def _plugin_configs(plugin: Plugin) -> Iterator[tuple[str, str, Any]]:
         if find_spec(package) is None:
             return
         root = resources.files(package)
-        for group in sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("_")):
+        for group in sorted(
+            entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("_")
+        ):
             for file in sorted(root.joinpath(group).iterdir(), key=lambda entry: entry.name):
                 if file.name.endswith(".yaml"):
                     yield group, file.name.removesuffix(".yaml"), yaml.safe_load(file.read_text())

@@ -63,7 +63,7 @@ def recordings(config: DemoConfig) -> Corpus:
     found = read(train, limit=200)
     timed = sum(1 for utterance in found if utterance.words)
     notes = [
-        "There are minutes of speech here, not hundreds of hours: the road runs end to end, but no accuracy is promised.",
+        "There are minutes of speech here, not hundreds of hours: the road runs to its end, no accuracy is promised.",
     ]
     interleaver = dict(config.interleaver)
     if not timed:
@@ -74,7 +74,9 @@ def recordings(config: DemoConfig) -> Corpus:
             "seconds) bring interleaving; an aligner plugin (hook stlm_aligners) can make them, and none is installed."
         )
     elif timed < len(found):
-        notes.append(f"{len(found) - timed} of the first {len(found)} recordings have no word times and are not interleaved.")
+        notes.append(
+            f"{len(found) - timed} of the first {len(found)} recordings have no word times and are not interleaved."
+        )
     return Corpus(
         speech=train,
         text=train,

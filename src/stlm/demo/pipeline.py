@@ -28,13 +28,13 @@ from stlm.prepare import Prepared
 from stlm.system import SpeechTextLM
 
 WORLD_DISCLAIMER = (
-    "A tiny model in a tiny world: a few hundred words, a handful of synthetic voices, minutes of training on a laptop's "
-    "processor. It shows that the whole road works and that interleaving joins reading and listening. It is not a "
-    "product voice, and its figures say nothing about real speech."
+    "A tiny model in a tiny world: a few hundred words, a handful of synthetic voices, minutes of training on a "
+    "laptop's processor. It shows that the whole road works and that interleaving joins reading and listening. It is not "
+    "a product voice, and its figures say nothing about real speech."
 )
 REAL_DISCLAIMER = (
-    "The whole road on a small folder of real recordings. Minutes of speech teach a model almost nothing: expect babble, "
-    "figures near chance and error rates near 100 %. What this shows is that your data go through; for a model that "
+    "The whole road on a small folder of real recordings. Minutes of speech teach a model almost nothing: expect "
+    "babble, figures near chance and error rates near 100 %. What this shows is that your data go through; for a model that "
     "speaks, bring hundreds of hours."
 )
 
@@ -147,10 +147,17 @@ def header_facts(
     spec = next(iter(system.codec.streams.values()))
     return [
         ("Corpus", str(config.data) if corpus.is_real else "the wind tunnel: a closed world of synthetic English"),
-        ("Speech", f"{prepared['speech'].num_seconds / 60:.0f} minutes, {prepared['speech'].num_utterances:,} utterances"),
+        (
+            "Speech",
+            f"{prepared['speech'].num_seconds / 60:.0f} minutes, {prepared['speech'].num_utterances:,} utterances",
+        ),
         ("Units", f"{spec.codebook_sizes[0]} at {spec.frame_rate_hz:g} Hz ({spec.name})"),
         ("Model", f"{parameters / 1e6:.2f} million parameters, {len(system.codec.format.vocabulary)} ids"),
-        ("Training", f"{fit.steps} steps, {sum(seen.values()):,} tokens a row ({seen['text']:,} text, {seen['speech']:,} speech)"),
+        (
+            "Training",
+            f"{fit.steps} steps, {sum(seen.values()):,} tokens a row "
+            f"({seen['text']:,} text, {seen['speech']:,} speech)",
+        ),
         ("Time", f"{sum(clock.timings.values()) / 60:.1f} minutes on {os.cpu_count()} cores"),
         ("Memory", f"{peak_memory_gb():.2f} GB at most"),
     ]

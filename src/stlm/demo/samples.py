@@ -76,7 +76,11 @@ def recognition(
         shared = resynthesised(system, original[index])
         samples.append(
             Sample(
-                title="Speech recognition", **shared, generated_text=heard[index], judge=texts[index], judge_source="true text"
+                title="Speech recognition",
+                **shared,
+                generated_text=heard[index],
+                judge=texts[index],
+                judge_source="true text",
             )
         )
         samples.append(
@@ -121,7 +125,12 @@ def continuations(system: SpeechTextLM, judge: SpeechTextLM, utterances: Sequenc
         line = transcribe(judge, [speech])[0] if speech is not None else ""
         samples.append(
             Sample(
-                title="Listens, then speaks", prompt_text=said, **shared, generation=speech, judge=line, judge_source=OWN_ASR
+                title="Listens, then speaks",
+                prompt_text=said,
+                **shared,
+                generation=speech,
+                judge=line,
+                judge_source=OWN_ASR,
             )
         )
         written = system.generate_batch([spoken_prompt], to="text", options=options)[0]

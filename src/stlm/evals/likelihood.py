@@ -73,7 +73,9 @@ def score_items(
     with tqdm(desc=label, unit="seq") as bar:
         for items in _batches(task.items(), batch):
             cache = _encode_audio(system, items)
-            plans = [_plan(system.codec, item, candidate, cache, span) for item in items for candidate in item.candidates]
+            plans = [
+                _plan(system.codec, item, candidate, cache, span) for item in items for candidate in item.candidates
+            ]
             values = log_likelihoods(system.backbone, [ids for ids, _ in plans], progress=bar.update)
             sums = [float(value[counted].sum()) for value, (_, counted) in zip(values, plans, strict=True)]
             counts = [int(counted.sum()) for _, counted in plans]

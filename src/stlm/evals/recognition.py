@@ -22,7 +22,10 @@ def error_rates(hypotheses: Sequence[str], references: Sequence[str]) -> dict[st
     """
     if len(hypotheses) != len(references):
         raise DataError(f"{len(hypotheses)} hypotheses for {len(references)} references: they must be as many")
-    pairs = [(normalize(hypothesis), normalize(reference)) for hypothesis, reference in zip(hypotheses, references, strict=True)]
+    pairs = [
+        (normalize(hypothesis), normalize(reference))
+        for hypothesis, reference in zip(hypotheses, references, strict=True)
+    ]
     pairs = [pair for pair in pairs if pair[1]]
     if not pairs:
         raise DataError("every reference is empty: error rates need reference texts")

@@ -132,7 +132,7 @@ class Engine:
 
 
 def _forbidden(allowed: np.ndarray, width: int) -> torch.Tensor:
-    """``bool[V]`` of the backbone's own width: rows beyond the format, which pad published checkpoints, are forbidden."""
+    """``bool[V]`` of the backbone's own width: rows beyond the format, which pad published checkpoints, are off."""
     forbidden = torch.ones(width, dtype=torch.bool)
     forbidden[: len(allowed)] = ~torch.from_numpy(allowed[:width])
     return forbidden

@@ -104,8 +104,18 @@ class AdaptableBackbone(BackboneLM):
     """A backbone that takes LoRA adapters.
 
     **Contract.** After ``add_lora`` only adapter weights and the named rows require gradients, and hidden states are
-    unchanged until training moves them; ``merge_lora`` changes nothing beyond float noise. **Implement** the three
-    methods below beside those of `BackboneLM`.
+    unchanged until training moves them; ``merge_lora`` changes nothing beyond float noise.
+
+    **Implement** ``add_lora``, ``save_lora`` and ``merge_lora`` beside the methods of `BackboneLM`.
+
+    **For free**: `stlm train` with ``lora``, contract tests (`stlm.testing.contracts.AdaptableBackboneContract`).
+
+    **Example** (a model with LoRA comes with stlm-llama)
+
+    >>> from stlm.interfaces import AdaptableBackbone
+    >>> from stlm.testing.fakes import TinyBackbone
+    >>> isinstance(TinyBackbone(vocab_size=10), AdaptableBackbone)
+    False
     """
 
     @abstractmethod

@@ -22,8 +22,8 @@ class Interleaver(ABC):
     or doubled: each word appears once, in text or in speech (policies that show both say so), and every frame of a
     shown word appears in it. Choosing ids is the codec's task.
 
-    **Implement** ``interleave``; override ``accepts`` if some utterances cannot be used, ``reads`` if the policy looks at
-    some fields only (the feed then leaves the others unread), and ``is_random`` if it never draws.
+    **Implement** ``interleave``; override ``accepts`` if some utterances cannot be used, ``reads`` if the policy looks
+    at some fields only (the feed then leaves the others unread), and ``is_random`` if it never draws.
 
     **For free**: resampling at every epoch, mixture, packing, resume, contract tests.
 

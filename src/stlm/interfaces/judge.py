@@ -14,7 +14,18 @@ class Aligner(ABC):
     """Word times of a known text.
 
     **Contract.** Words come back in the order of the text, with character offsets into it, without overlap and within
-    the audio. Text that cannot be aligned raises DataError. **Implement** ``align``.
+    the audio. Text that cannot be aligned raises DataError.
+
+    **Implement** ``align``. **For free**: contract tests (`stlm.testing.contracts.AlignerContract`).
+
+    **Example**
+
+    >>> import numpy as np
+    >>> from stlm.testing.fakes import EvenAligner
+    >>> from stlm.types import Audio
+    >>> silence = Audio(samples=np.zeros(900, np.float32), sample_rate=16000)
+    >>> [(word.text, word.start, word.end) for word in EvenAligner().align(silence, "One, two!")]
+    [('One', 0, 450), ('two', 450, 900)]
     """
 
     @abstractmethod
@@ -25,7 +36,17 @@ class Aligner(ABC):
 class Judge(ABC):
     """A recogniser that reports what generated speech says.
 
-    **Contract.** One text per audio, in order; silence gives an empty text. **Implement** ``transcribe``.
+    **Contract.** One text per audio, in order; silence gives an empty text.
+
+    **Implement** ``transcribe``. **For free**: contract tests (`stlm.testing.contracts.JudgeContract`).
+
+    **Example**
+
+    >>> import numpy as np
+    >>> from stlm.testing.fakes import EnergyJudge
+    >>> from stlm.types import Audio
+    >>> EnergyJudge().transcribe([Audio(samples=np.zeros(900, np.float32), sample_rate=16000)])
+    ['']
     """
 
     @abstractmethod
@@ -37,7 +58,18 @@ class F0Extractor(ABC):
     """Fundamental frequency.
 
     **Contract.** Two arrays ``float32[T]`` and ``bool[T]``: F0 in Hz (0 where unvoiced) and voicing, one frame each
-    ``hop`` samples. A fully unvoiced file gives zeros, not an error. **Implement** ``hop`` and ``extract``.
+    ``hop`` samples. A fully unvoiced file gives zeros, not an error.
+
+    **Implement** ``hop`` and ``extract``. **For free**: contract tests (`stlm.testing.contracts.F0ExtractorContract`).
+
+    **Example**
+
+    >>> import numpy as np
+    >>> from stlm.testing.fakes import AutocorrelationF0
+    >>> from stlm.types import Audio
+    >>> f0, voiced = AutocorrelationF0().extract(Audio(samples=np.zeros(1600, np.float32), sample_rate=16000))
+    >>> len(f0), bool(voiced.any())
+    (10, False)
     """
 
     @property
@@ -53,7 +85,15 @@ class F0Extractor(ABC):
 class TextNormalizer(ABC):
     """Text as a metric compares it.
 
-    **Contract.** Idempotent: ``normalize(normalize(x)) == normalize(x)``. **Implement** ``normalize``.
+    **Contract.** Idempotent: ``normalize(normalize(x)) == normalize(x)``.
+
+    **Implement** ``normalize``. **For free**: contract tests (`stlm.testing.contracts.TextNormalizerContract`).
+
+    **Example**
+
+    >>> from stlm.testing.fakes import LowercaseNormalizer
+    >>> LowercaseNormalizer().normalize("It is  LATE")
+    'it is late'
     """
 
     @abstractmethod

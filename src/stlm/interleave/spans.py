@@ -30,7 +30,7 @@ def whole_speech(utterance: Utterance, layout: str) -> SpeechSpan:
 
 
 def text_span(utterance: Utterance, start: int, end: int) -> TextSpan:
-    """Characters ``start:end`` as text, with their subword ids where the utterance has them and no id straddles a cut."""
+    """Characters ``start:end`` as text, with their subword ids where there are any and none straddles a cut."""
     text = (utterance.text or "")[start:end]
     return TextSpan(text=text, units=_cut_units(utterance.text_units, start, end))
 

@@ -94,7 +94,7 @@ def fit(
     with warnings.catch_warnings():
         _silence_known(warnings)
         system.backbone.train()
-        trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=False if resume_from is None else True)
+        trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=resume_from is not None)
     system.backbone.eval()
     if trainer.is_global_zero:
         save_system(system, directory, config)
@@ -112,11 +112,15 @@ def find_checkpoint(directory: Path, system: SpeechTextLM) -> Path:
 
     path = directory / "checkpoints" / "last.ckpt"
     if not path.exists():
-        raise DataError(f"{path}: nothing to resume from: train without resume first, or name the right directory with out=")
+        raise DataError(
+            f"{path}: nothing to resume from: train without resume first, or name the right directory with out="
+        )
     try:
         check_fingerprint(read_run_file(directory), system.codec, directory)
     except FormatError as error:
-        raise FormatError(f"{error}; a run resumes only with the data, tokenizer and format that it began with") from error
+        raise FormatError(
+            f"{error}; a run resumes only with the data, tokenizer and format that it began with"
+        ) from error
     return path
 
 
@@ -158,6 +162,13 @@ def _next_log(directory: Path) -> str:
 
 
 def _silence_known(filters: Any) -> None:
-    """Lightning's remarks that do not apply: the feed resumes by its own cursor and reads in this process on purpose."""
-    for message in (".*does not have many workers.*", ".*resumable.*", ".*Checkpoint directory.*", ".*litlogger.*", ".*isinstance.*LeafSpec.*", ".*is_gradient_checkpointing.*"):
+    """Lightning's remarks that do not apply: the feed resumes by its own cursor and reads here on purpose."""
+    for message in (
+        ".*does not have many workers.*",
+        ".*resumable.*",
+        ".*Checkpoint directory.*",
+        ".*litlogger.*",
+        ".*isinstance.*LeafSpec.*",
+        ".*is_gradient_checkpointing.*",
+    ):
         filters.filterwarnings("ignore", message)

@@ -37,8 +37,8 @@ def decay_groups(backbone: BackboneLM, weight_decay: float) -> list[dict[str, An
 class MuonAdamW(torch.optim.Optimizer):
     """Muon (Jordan et al. 2024) for the layers' matrices, AdamW for tables and vectors, as one optimizer.
 
-    Muon's updates are scaled to the size that AdamW's have ("match_rms_adamw", Liu et al. 2025), so that one learning rate
-    serves both. In the demo it reaches in 500 steps what AdamW does not reach in 1,000.
+    Muon's updates are scaled to the size that AdamW's have ("match_rms_adamw", Liu et al. 2025), so that one learning
+    rate serves both. In the demo it reaches in 500 steps what AdamW does not reach in 1,000.
 
     Args:
         backbone: whose parameters are trained.

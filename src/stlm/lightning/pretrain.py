@@ -17,6 +17,7 @@ from stlm.interfaces.batch import PackedBatch
 from stlm.lightning.loss import token_losses
 from stlm.lightning.optimizers import OptimizerFactory
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
     """Learning rate over the run: linear warm-up, then cosine to ``final_ratio`` of the peak.

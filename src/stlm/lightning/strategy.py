@@ -73,8 +73,8 @@ def return_freed_memory() -> None:
 class TimeBudget(pl.Callback):
     """Fits the number of steps, and with it the schedule, to a time budget.
 
-    The pace so far decides how many steps fit; it is measured again every few steps, as other programs come and go, so the
-    run ends in time and the learning rate comes to its end with it. A resumed run keeps the number that was last found.
+    The pace so far decides how many steps fit; it is measured again every few steps, as other programs come and go, so
+    the run ends in time and the learning rate comes to its end with it. A resumed run keeps the last number.
 
     Args:
         seconds: what the whole fit may take.

@@ -64,7 +64,7 @@ class ShardTask:
         return self.path.with_suffix(".json")
 
     def fingerprint(self, encoders: Sequence[SpeechUnitEncoder]) -> str:
-        """Hash of what decides the shard's content; a path may hold another codebook than last time, so its hash too."""
+        """Hash of what decides the shard's content; a path may hold another codebook by now, so its hash too."""
         content = {**asdict(self), "out": None, "streams": [encoder.fingerprint for encoder in encoders]}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 

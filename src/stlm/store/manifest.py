@@ -48,7 +48,7 @@ class ShardSet:
         for name, spec in self.streams.items():
             if name in expected and expected[name].fingerprint != spec.fingerprint:
                 raise FormatError(
-                    f"{self.directory}: stream {name!r} has fingerprint {spec.fingerprint[:12]}, the encoder in use has "
+                    f"{self.directory}: stream {name!r} has fingerprint {spec.fingerprint[:12]}, the encoder here has "
                     f"{expected[name].fingerprint[:12]}: prepare the shards again or use the encoder that made them"
                 )
 

@@ -29,6 +29,7 @@ class Config:
     """Options of the component ``bpe``.
 
     Args:
+        exact_size: False takes `vocab_size` as an upper limit and trains a smaller model where the texts give no more.
         vocab_size: number of ids, with 3 specials (unknown, begin, end), 256 bytes and `user_symbols` among them.
         user_symbols: strings that always are one id of their own, also inside user text.
         character_coverage: share of the characters that get an id; the rare rest is spelt in bytes.
@@ -38,6 +39,7 @@ class Config:
     """
 
     vocab_size: int = 4096
+    exact_size: bool = True
     user_symbols: tuple[str, ...] = ()
     character_coverage: float = 0.9995
     split_digits: bool = True
@@ -80,6 +82,7 @@ class BpeRecipe(Recipe):
                 model_writer=written,
                 model_type="bpe",
                 vocab_size=self.config.vocab_size,
+                hard_vocab_limit=self.config.exact_size,
                 user_defined_symbols=list(self.config.user_symbols),
                 character_coverage=self.config.character_coverage,
                 split_digits=self.config.split_digits,

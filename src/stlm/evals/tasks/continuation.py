@@ -1,7 +1,7 @@
 """Mirrored continuation over any corpus: which of two endings belongs to this beginning?
 
-Two utterances make one pair: beginning 1 with endings 1 and 2, beginning 2 with the same endings, so that a scorer blind
-to the beginning gets exactly 50 %. Utterances are cut at the word boundary nearest the middle; without word times
+Two utterances make one pair: beginning 1 with endings 1 and 2, beginning 2 with the same endings, so that a scorer
+blind to the beginning gets exactly 50 %. Utterances are cut at the word boundary nearest the middle; without word times
 speech is cut at the corresponding share of its length and cross-modal directions are left out.
 """
 

@@ -1,0 +1,172 @@
+"""The command line: instant help, one line for bad input, and each verb on a tiny system."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stlm.checkpoint import save_system
+from stlm.cli import VERBS, main, parser
+from stlm.cli.prepare import parse_shard
+from stlm.config.build import build_component, build_system
+from stlm.config.hydra import load_config
+from stlm.config.run import run_recipe
+from stlm.config.schema import TrainConfig
+from stlm.errors import ConfigError
+from stlm.types import Audio
+
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "commands.md"
+FORMAT = "{name: logmel, path: %s}"
+
+
+@pytest.fixture(scope="module")
+def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained but complete system of real plugins."""
+    root = tmp_path_factory.mktemp("system")
+    source = {"name": "windtunnel", "num": 12, "kind": "sentences"}
+    run_recipe({"name": "logmel_kmeans", "num_units": 20}, source, root / "units")
+    run_recipe({"name": "bpe", "vocab_size": 300}, {**source, "modality": "text", "num": 200}, root / "text")
+    overrides = [
+        f"text_encoder={{name: sentencepiece, path: '{root / 'text'}'}}",
+        f"unit_encoders={{logmel: {{name: logmel, path: '{root / 'units'}'}}}}",
+        f"vocoder={{name: griffinlim, path: '{root / 'units'}'}}",
+        "backbone.hidden_size=16",
+        "backbone.num_heads=2",
+        "backbone.num_layers=1",
+        "backbone.intermediate_size=32",
+    ]
+    config = load_config("train", TrainConfig, overrides)
+    save_system(build_system(config), root / "run")
+    return root / "run"
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    source = build_component("source", {"name": "windtunnel", "num": 1, "kind": "sentences"})
+    utterance = next(iter(source.utterances()))
+    utterance.audio.save(tmp_path / "a.wav")
+    return tmp_path / "a.wav"
+
+
+def test_help_imports_no_torch() -> None:
+    code = "import sys\nfrom stlm.cli import parser\nparser().format_help()\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_option_of_every_verb_is_in_the_docs() -> None:
+    text = DOCS.read_text()
+    verbs = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    assert tuple(verbs.choices) == VERBS
+    for name, verb in verbs.choices.items():
+        assert f"## stlm {name}" in text
+        for action in verb._actions:
+            for option in action.option_strings:
+                assert option in text, f"{name} {option}: run python docs/_commands.py"
+
+
+def test_bad_input_is_one_line_and_exit_code_two(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "minuts=3"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "did you mean 'minutes'" in error
+
+
+def test_missing_run_directory_says_how_to_get_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["generate", str(tmp_path), "--text", "hi"]) == 2
+    assert "no run directory" in capsys.readouterr().err
+
+
+def test_plugins_lists_every_first_party_plugin(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins", "--json"]) == 0
+    found = {item["dist"]: item for item in json.loads(capsys.readouterr().out)}
+    assert {"stlm", "stlm-bpe", "stlm-llama", "stlm-logmel", "stlm-windtunnel"} <= set(found)
+    assert all(item["error"] is None for item in found.values())
+
+
+def test_doctor_finds_nothing_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins", "doctor"]) == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["string", "json", "npz"])
+def test_encode_then_decode_speaks_the_same_units(
+    form: str, run_directory: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    units = tmp_path / f"units.{'npz' if form == 'npz' else 'txt'}"
+    assert main(["encode", str(recording), "--system", str(run_directory), "--as", form, "--out", str(units)]) == 0
+    wav = tmp_path / "out.wav"
+    assert main(["decode", str(units), "--system", str(run_directory), "--out", str(wav)]) == 0, capsys.readouterr().err
+    assert wav.stat().st_size > 1000
+
+
+def test_decode_of_text_that_is_no_unit_string_shows_what_units_look_like(
+    run_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["decode", "[Hu3]", "--system", str(run_directory), "--out", str(tmp_path / "a.wav")]) == 2
+    assert "units look like '[U0]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("to", ["text", "speech", "any"])
+def test_generate_streams_what_it_writes_at_once(
+    to: str, run_directory: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompt = ["generate", str(run_directory), "--text", "The doctor", "--speech", str(recording), "--to", to]
+    assert main([*prompt, "--max-new-tokens", "12", "--out", str(tmp_path)]) == 0
+    whole = capsys.readouterr().out
+    assert main([*prompt, "--max-new-tokens", "12", "--stream"]) == 0
+    streamed = capsys.readouterr().out
+    if to != "any":
+        assert streamed.strip() == whole.split(str(tmp_path))[0].strip()
+
+
+def test_evaluate_writes_results_and_items(
+    run_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = "tasks=[{name: windtunnel_cloze, num_pairs: 2}]"
+    assert main(["evaluate", str(run_directory), tasks, f"out={tmp_path}"]) == 0, capsys.readouterr().err
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert set(results["tasks"]["windtunnel_cloze"]) == {"T->T", "T->S", "S->T", "S->S"}
+    assert len((tmp_path / "items.jsonl").read_text().splitlines()) == 16
+
+
+def test_prepare_and_inspect_a_folder_with_a_broken_file(
+    run_directory: Path, tmp_path: Path, recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_text("hello there")
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    Audio(samples=np.zeros(0, np.float32), sample_rate=16000).save(tmp_path / "empty.wav")
+    encoder = FORMAT % (run_directory / "encoders" / "logmel")
+    out = tmp_path / "shards"
+    arguments = ["prepare", "source=folder", f"source.path={tmp_path}", f"unit_encoders=[{encoder}]", f"out={out}"]
+    assert main([*arguments, "num_shards=1", "--verify"]) == 0, capsys.readouterr().err
+    reasons = [json.loads(line) for line in (out / "quarantine.jsonl").read_text().splitlines()]
+    assert {item["id"] for item in reasons} == {"broken", "empty"}
+    assert main(["inspect", str(out)]) == 0
+    assert "1 utterances" in capsys.readouterr().out
+    assert main(["inspect", str(run_directory)]) == 0
+    assert "stlm-logmel/logmel" in capsys.readouterr().out
+
+
+def test_shard_option_is_checked() -> None:
+    assert parse_shard("3/8") == (3, 8)
+    for text in ("8/8", "3", "a/b", "-1/2"):
+        with pytest.raises(ConfigError, match="I/N"):
+            parse_shard(text)
+
+
+def test_changed_format_file_is_refused(
+    run_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    copy = tmp_path / "run"
+    shutil.copytree(run_directory, copy)
+    text = (copy / "format.yaml").read_text()
+    (copy / "format.yaml").write_text(text.replace("rate_hz: 25.0", "rate_hz: 24.99"))
+    assert main(["generate", str(copy), "--text", "hi"]) == 2
+    assert "format.yaml was changed after training" in capsys.readouterr().err
