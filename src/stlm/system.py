@@ -135,6 +135,9 @@ class SpeechTextLM:
         mask = format.vocabulary.mask(allow={"text": text, "speech": speech, "any": text | speech}[to])
         if to == "any":
             mask[[format.vocabulary.id_of(format.markers.text), format.vocabulary.id_of(format.markers.speech)]] = True
+        # a text block may be larger than its tokenizer, which knows no text for the rest
+        start = format.vocabulary.offset("text")
+        mask[start + self.codec.text_encoder.vocab_size : start + format.vocabulary.block("text").num_ids] = False
         if format.pad is not None:
             mask[format.pad] = False
         if format.bos is not None:
@@ -176,7 +179,10 @@ class SpeechTextLM:
             allowed=self.allowed(to),
             stop_ids=stop,
         )
-        return [self.codec.decode(ids) for ids in written]
+        return [
+            self.codec.decode(ids, at_start=not continues_text(prompt, to))
+            for prompt, ids in zip(prompts, written, strict=True)
+        ]
 
     def stream(
         self,
@@ -187,7 +193,7 @@ class SpeechTextLM:
         parser: StreamParser | None = None,
     ) -> Iterator[Delta]:
         """Continue one prompt and yield text and units as they come; `parser` then holds the whole document."""
-        parser = parser or StreamParser(self.codec)
+        parser = parser or StreamParser(self.codec, at_start=not continues_text(prompt, to))
         stop = [self.codec.format.eos] if self.codec.format.eos is not None else []
         self.backbone.eval()
         steps = Engine(self.backbone).stream(
@@ -233,6 +239,11 @@ class SpeechTextLM:
         if self.vocoder is None:
             raise ConfigError("this system has no vocoder: choose one with vocoder=NAME when you train it")
         return self.vocoder.synthesize(units, voice=voice, style=style)
+
+
+def continues_text(prompt: Document, to: str) -> bool:
+    """Whether generation goes on with the text that the prompt ends in."""
+    return to != "speech" and bool(prompt) and isinstance(prompt[-1], TextSpan)
 
 
 def load(directory: str | Path) -> SpeechTextLM:

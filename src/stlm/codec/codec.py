@@ -158,8 +158,13 @@ class Codec:
         offsets, sizes = self._offsets[span.layout], self._sizes[span.layout]
         return offsets[span.stream] + span.codebook.astype(np.int32) * sizes[span.stream] + span.code
 
-    def decode(self, ids: np.ndarray | Iterable[int]) -> Document:
-        """The document of a sequence of ids; begin, end, padding and modality markers leave no span."""
+    def decode(self, ids: np.ndarray | Iterable[int], *, at_start: bool = True) -> Document:
+        """The document of a sequence of ids; begin, end, padding and modality markers leave no span.
+
+        Args:
+            ids: ids of the format.
+            at_start: False where the ids go on with a text, whose next word then keeps its space.
+        """
         ids = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids), dtype=np.int64)
         specials = [id for id in (self.format.bos, self.format.eos, self.format.pad) if id is not None]
         ids = ids[~np.isin(ids, specials)]
@@ -168,7 +173,6 @@ class Codec:
         spans: list[TextSpan | UnitSpan | Marker] = []
         kinds = self.kind_of(ids)
         cuts = np.flatnonzero(np.diff(kinds)) + 1
-        at_start = True
         for run, kind in zip(np.split(ids, cuts), kinds[np.concatenate([[0], cuts])], strict=True):
             if kind == 0:
                 spans.extend(self._marker_spans(run))

@@ -42,16 +42,17 @@ class StreamParser:
 
     Args:
         codec: the codec of the model that writes.
+        at_start: False where the ids go on with a text, whose next word then keeps its space.
     """
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, *, at_start: bool = True) -> None:
         self.codec = codec
         self.spans: list[TextSpan | UnitSpan | Marker] = []
         self._ids: list[int] = []
         self._blocks: set[str] = set()
         self._kind = 0
         self._shown = 0
-        self._at_start = True
+        self._at_start = at_start
         self._specials = {codec.format.bos, codec.format.eos, codec.format.pad}
 
     @property

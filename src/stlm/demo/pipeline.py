@@ -28,14 +28,14 @@ from stlm.prepare import Prepared
 from stlm.system import SpeechTextLM
 
 WORLD_DISCLAIMER = (
-    "A tiny model in a tiny world: a few hundred words, a handful of synthetic voices, minutes of training on a "
-    "laptop's processor. It shows that the whole road works and that interleaving joins reading and listening. It is not "
-    "a product voice, and its figures say nothing about real speech."
+    "A tiny model in a tiny world: a few hundred words, a handful of synthetic voices, minutes of "
+    "training on a laptop's processor. It shows that the whole road works and that interleaving joins "
+    "reading and listening. It is not a product voice, and its figures say nothing about real speech."
 )
 REAL_DISCLAIMER = (
-    "The whole road on a small folder of real recordings. Minutes of speech teach a model almost nothing: expect "
-    "babble, figures near chance and error rates near 100 %. What this shows is that your data go through; for a model that "
-    "speaks, bring hundreds of hours."
+    "The whole road on a small folder of real recordings. Minutes of speech teach a model almost nothing: "
+    "expect babble, figures near chance and error rates near 100 %. What this shows is that your data go "
+    "through; for a model that speaks, bring hundreds of hours."
 )
 
 

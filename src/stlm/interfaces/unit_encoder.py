@@ -30,7 +30,8 @@ class SpeechUnitEncoder(UnitEncoder):
 
     **Contract.** ``encode`` returns one `Units` per audio, in order, with codes within ``spec.codebook_sizes`` and
     ``len(units) == spec.num_frames(resampled length)``. It is deterministic; a batch gives what singles give, so
-    padding must not change anything. Audio at another rate than ``spec.sample_rate`` is resampled with `stlm.audio.resample`.
+    padding must not change anything. Audio at another rate than ``spec.sample_rate`` is resampled with
+    `stlm.audio.resample`.
 
     **Implement** ``spec``, ``encode`` and ``save``.
 
