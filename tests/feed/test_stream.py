@@ -16,6 +16,7 @@ from stlm.interfaces import Interleaver
 from stlm.interleave import Unimodal, WordSpans
 from stlm.store import ShardSet
 from stlm.testing.factories import BASE_STREAMS, base_codec, make_corpus, make_utterance, write_shards
+from stlm.testing.golden import assert_golden
 from stlm.types import Utterance
 
 MakeSources = Callable[[], list[FeedSource]]
@@ -205,3 +206,10 @@ def test_a_corpus_read_with_fewer_fields_gives_the_documents_of_the_whole(tmp_pa
         whole = source.shards.group(ref.group).utterance(ref.row)
         rng = DocumentRandom(4).of(ref.epoch, whole.id)
         np.testing.assert_array_equal(sequence.ids, codec.encode(policy.interleave(whole, rng)).ids)
+
+
+def test_the_draws_of_a_document_are_those_of_before() -> None:
+    """A run that was stopped before an update of NumPy must go on with the same documents after it."""
+    found = {f"{epoch} {id}": DocumentRandom(7).of(epoch, id).integers(1000, size=6) for epoch in (0, 3) for id in "ab"}
+    orders = {str(epoch): np.random.default_rng([7, 0, epoch]).permutation(8) for epoch in (0, 1)}
+    assert_golden(Path(__file__).parents[1] / "golden" / "feed_draws.json", {"documents": found, "groups": orders})

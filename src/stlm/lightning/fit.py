@@ -92,7 +92,7 @@ def fit(
     progress = TokenProgress(label, options.progress)
     trainer = _trainer(options, directory, progress, report_every)
     with warnings.catch_warnings():
-        _silence_known(warnings)
+        _silence_known()
         system.backbone.train()
         trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=resume_from is not None)
     system.backbone.eval()
@@ -161,7 +161,7 @@ def _next_log(directory: Path) -> str:
     return f"part-{len(list(directory.glob('part-*'))):02d}"
 
 
-def _silence_known(filters: Any) -> None:
+def _silence_known() -> None:
     """Lightning's remarks that do not apply: the feed resumes by its own cursor and reads here on purpose."""
     for message in (
         ".*does not have many workers.*",
@@ -171,4 +171,4 @@ def _silence_known(filters: Any) -> None:
         ".*isinstance.*LeafSpec.*",
         ".*is_gradient_checkpointing.*",
     ):
-        filters.filterwarnings("ignore", message)
+        warnings.filterwarnings("ignore", message)

@@ -98,9 +98,9 @@ class TimeBudget(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         done = trainer.global_step - self._first_step
-        if done == 0 or done % self.every:
-            return
         elapsed = time.perf_counter() - self._start
+        if done == 0 or (done % self.every and elapsed < self.seconds):
+            return
         left = max(0.0, self.seconds - elapsed)
         steps = min(self._limit, trainer.global_step + int(left / (elapsed / done)))
         self._apply(trainer, pl_module, steps)

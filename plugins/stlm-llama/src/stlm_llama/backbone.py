@@ -6,6 +6,7 @@ then builds a mask that keeps documents apart; with its default cache, or an all
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -110,7 +111,9 @@ class HuggingFaceBackbone(AdaptableBackbone):
             trainable_token_indices=tables if rows else None,
             task_type="CAUSAL_LM",
         )
-        self.adapter = peft.get_peft_model(self.model, config)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)  # peft's, not ours
+            self.adapter = peft.get_peft_model(self.model, config)
 
     def save_lora(self, directory: Path) -> None:
         if self.adapter is None:
