@@ -7,8 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from stlm.interfaces.interleaver import WORD_FIELDS, Interleaver
-from stlm.interleave.spans import speech_span, text_span, words_of
+from stlm.interleave.spans import WordPolicy, speech_span, text_span, words_of
 from stlm.types import Document, Span, Utterance, text_boundaries
 
 SENTENCE_ENDS = ".!?"
@@ -23,20 +22,13 @@ class Config:
     layout: str = "default"
 
 
-class Sentence(Interleaver):
+class Sentence(WordPolicy):
     """Whole sentences in one modality each; neighbouring sentences of one modality join."""
 
     def __init__(self, speech_share: float = 0.5, ends: str = SENTENCE_ENDS, layout: str = "default") -> None:
         self.speech_share = speech_share
         self.ends = ends
         self.layout = layout
-
-    @property
-    def reads(self) -> frozenset[str]:
-        return WORD_FIELDS
-
-    def accepts(self, utterance: Utterance) -> bool:
-        return bool(utterance.words) and utterance.has_speech and utterance.text is not None
 
     def interleave(self, utterance: Utterance, rng: np.random.Generator) -> Document:
         words, text = words_of(utterance, self), utterance.text or ""

@@ -5,8 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from stlm.errors import DataError
-from stlm.interfaces.interleaver import Interleaver
+from stlm.interfaces.interleaver import WORD_FIELDS, Interleaver
 from stlm.types import SpeechSpan, TextSpan, TextUnits, Utterance, Word
+
+
+class WordPolicy(Interleaver):
+    """A policy over aligned words: it needs text, word times and units."""
+
+    @property
+    def reads(self) -> frozenset[str]:
+        return WORD_FIELDS
+
+    def accepts(self, utterance: Utterance) -> bool:
+        return bool(utterance.words) and utterance.has_speech and utterance.text is not None
 
 
 def words_of(utterance: Utterance, policy: Interleaver) -> tuple[Word, ...]:

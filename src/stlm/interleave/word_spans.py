@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stlm.errors import ConfigError
-from stlm.interfaces.interleaver import WORD_FIELDS, Interleaver
-from stlm.interleave.spans import speech_span, text_span, words_of
+from stlm.interleave.spans import WordPolicy, speech_span, text_span, words_of
 from stlm.types import Document, Span, Utterance, text_boundaries
 
 
@@ -24,7 +23,7 @@ class Config:
     layout: str = "default"
 
 
-class WordSpans(Interleaver):
+class WordSpans(WordPolicy):
     """Alternates stretches of words in text and in speech.
 
     Args:
@@ -44,13 +43,6 @@ class WordSpans(Interleaver):
                 raise ConfigError(f"{name} must be [least, most] with 1 <= least <= most, got [{least}, {most}]")
         self.ranges = (text_words, speech_words)
         self.layout = layout
-
-    @property
-    def reads(self) -> frozenset[str]:
-        return WORD_FIELDS
-
-    def accepts(self, utterance: Utterance) -> bool:
-        return bool(utterance.words) and utterance.has_speech and utterance.text is not None
 
     def interleave(self, utterance: Utterance, rng: np.random.Generator) -> Document:
         words, cuts = words_of(utterance, self), text_boundaries(utterance.text or "", utterance.words)

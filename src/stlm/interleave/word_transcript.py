@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stlm.interfaces.interleaver import WORD_FIELDS, Interleaver
-from stlm.interleave.spans import speech_span, text_span, words_of
+from stlm.interleave.spans import WordPolicy, speech_span, text_span, words_of
 from stlm.types import Document, Span, Utterance, text_boundaries
 
 
@@ -19,19 +18,12 @@ class Config:
     layout: str = "default"
 
 
-class WordTranscript(Interleaver):
+class WordTranscript(WordPolicy):
     """Every word twice, side by side: the one policy here, with `Parallel`, that shows a word in both modalities."""
 
     def __init__(self, text_first: bool | None = None, layout: str = "default") -> None:
         self.text_first = text_first
         self.layout = layout
-
-    @property
-    def reads(self) -> frozenset[str]:
-        return WORD_FIELDS
-
-    def accepts(self, utterance: Utterance) -> bool:
-        return bool(utterance.words) and utterance.has_speech and utterance.text is not None
 
     def interleave(self, utterance: Utterance, rng: np.random.Generator) -> Document:
         words, cuts = words_of(utterance, self), text_boundaries(utterance.text or "", utterance.words)
