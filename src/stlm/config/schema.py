@@ -131,7 +131,7 @@ class DemoConfig:
 
     out: str = "runs/demo"
     data: str | None = None
-    minutes: float = 12.0
+    minutes: float = 14.0
     seed: int = 0
     source: dict[str, Any] = field(default_factory=dict)
     speech_stories: int = 1500
