@@ -31,7 +31,7 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("system")
     source = {"name": "windtunnel", "num": 12, "kind": "sentences"}
     run_recipe({"name": "logmel_kmeans", "num_units": 20}, source, root / "units")
-    run_recipe({"name": "bpe", "vocab_size": 300}, {**source, "modality": "text", "num": 200}, root / "text")
+    run_recipe({"name": "bpe", "vocab_size": 400}, {**source, "modality": "text", "num": 200}, root / "text")
     overrides = [
         f"text_encoder={{name: sentencepiece, path: '{root / 'text'}'}}",
         f"unit_encoders={{logmel: {{name: logmel, path: '{root / 'units'}'}}}}",
