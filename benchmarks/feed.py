@@ -66,10 +66,10 @@ def _utterance(rng: np.random.Generator, index: int, lexicon: Sequence[str], wei
 
 
 def train_text(utterances: Sequence[Utterance], directory: Path) -> TextUnitEncoder:
-    """A SentencePiece BPE of 4,000 pieces through the plugin door."""
+    """A SentencePiece BPE of 3,000 pieces through the plugin door."""
     directory.mkdir()
     registry = default_registry()
-    registry.build("recipe", "bpe", {"vocab_size": 4000}).train(utterances, directory)
+    registry.build("recipe", "bpe", {"vocab_size": 3000}).train(utterances, directory)
     return registry.build("unit_encoder", "sentencepiece", {"path": str(directory)})
 
 

@@ -115,3 +115,15 @@ def test_lora_rows_are_the_ids_of_the_named_blocks() -> None:
     assert options.trained_rows == tuple(range(start, start + size))
     with pytest.raises(FormatError, match="did you mean 'markers'"):
         build_lora(LoraConfig(trained_rows=["marker"]), codec)
+
+
+def test_options_of_a_component_can_be_given_on_the_command_line() -> None:
+    overrides = ["text_encoder={name: sentencepiece, path: x}", "mixture.speech.shards=DIR", "backbone.hidden_size=32"]
+    config = load_config("train", TrainConfig, overrides)
+    assert config.text_encoder == {"name": "sentencepiece", "path": "x"}
+    assert config.mixture["speech"].shards == "DIR" and config.backbone["hidden_size"] == 32
+
+
+def test_a_typo_inside_the_mixture_is_still_refused() -> None:
+    with pytest.raises(ConfigError, match="weigth"):
+        load_config("train", TrainConfig, ["mixture.speech.shards=DIR", "mixture.speech.weigth=2"])

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,11 +47,19 @@ def load_config(name: str, kind: type[T], overrides: Sequence[str] = ()) -> T:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(config_dir=str(config_root()), version_base="1.3"):
-            composed = compose(name, overrides=list(overrides))
+            composed = compose(name, overrides=[_admit(item, kind) for item in overrides])
             typed = OmegaConf.merge(OmegaConf.structured(kind), composed)
             return OmegaConf.to_object(typed)  # pyright: ignore[reportReturnType]
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explain(error, name, kind)) from error
+
+
+def _admit(override: str, kind: type) -> str:
+    """Let an override add keys inside a component's options: which ones exist, the component itself decides later."""
+    key, _, value = override.partition("=")
+    top = key.partition(".")[0]
+    is_open = any(entry.name == top and "dict" in str(entry.type) for entry in fields(kind))
+    return f"++{override}" if is_open and ("." in key or value.startswith("{")) else override
 
 
 def _explain(error: Exception, name: str, kind: type) -> str:
