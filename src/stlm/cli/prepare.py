@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from stlm.config.build import as_plain, build_component
+    from stlm.config.build import as_plain, build_choice, build_component
     from stlm.config.hydra import load_config
     from stlm.config.schema import PrepareConfig
     from stlm.prepare import ShardTask, prepare
@@ -34,9 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
         shards = [index]
     config = load_config("prepare", PrepareConfig, overrides)
     task = ShardTask(
-        source=choice("source", config.source),
-        encoders=[choice("unit_encoder", item) for item in config.unit_encoders],
-        stages=[choice("stage", item) for item in config.stages],
+        source=build_choice("source", config.source),
+        encoders=[build_choice("unit_encoder", item) for item in config.unit_encoders],
+        stages=[build_choice("stage", item) for item in config.stages],
         out=Path(config.out),
         shard=0,
         num_shards=config.num_shards,
@@ -61,20 +61,6 @@ def parse_shard(text: str) -> tuple[int, int]:
     if not (slash and index.isdigit() and number.isdigit() and int(index) < int(number)):
         raise ConfigError(f"--shard must be I/N with 0 <= I < N, got {text!r}")
     return int(index), int(number)
-
-
-def choice(kind: str, config: dict) -> object:  # type: ignore[type-arg]
-    """A component's name and typed options, checked here and built in the worker."""
-    from stlm.config.build import typed_options
-    from stlm.plugin import default_registry
-    from stlm.prepare import Choice
-
-    options = dict(config)
-    name = options.pop("name", None)
-    if not name:
-        raise ConfigError(f"{kind} has no name: choose one with {kind}=NAME (stlm plugins lists them)")
-    kind_config = default_registry().config_type(kind, str(name))
-    return Choice(name=str(name), options=typed_options(kind_config, options, where=f"{kind} {name!r}"))
 
 
 def write_record(directory: object, config: dict) -> None:  # type: ignore[type-arg]

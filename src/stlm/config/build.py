@@ -24,6 +24,7 @@ from stlm.lightning.fit import FitOptions
 from stlm.lightning.optimizers import MuonAdamW, OptimizerFactory, decay_groups
 from stlm.lightning.pretrain import Schedule
 from stlm.plugin import default_registry, make_config
+from stlm.prepare import Choice
 from stlm.store import ShardSet
 from stlm.system import SpeechTextLM, load
 from stlm.types import Format, StreamSpec
@@ -39,13 +40,23 @@ def build_component(kind: str, config: Mapping[str, Any], **more: Any) -> Any:
         ConfigError: no name, an unknown option, or a value of the wrong type.
         PluginError: nobody offers it.
     """
-    options = {**config, **more}
+    choice = build_choice(kind, {**config, **more})
+    return default_registry().build(kind, choice.name, choice.options)
+
+
+def build_choice(kind: str, config: Mapping[str, Any]) -> Choice:
+    """A component's name and typed options, checked here, to be built where it is needed (in a worker process).
+
+    Raises:
+        ConfigError: no name, an unknown option, or a value of the wrong type.
+        PluginError: nobody offers it.
+    """
+    options = dict(config)
     name = options.pop("name", None)
     if not name:
         raise ConfigError(f"{kind} has no name: choose one, for example {kind}=NAME (stlm plugins lists them)")
-    registry = default_registry()
-    kind_config = registry.config_type(kind, str(name))
-    return registry.build(kind, str(name), typed_options(kind_config, options, where=f"{kind} {name!r}"))
+    kind_config = default_registry().config_type(kind, str(name))
+    return Choice(name=str(name), options=typed_options(kind_config, options, where=f"{kind} {name!r}"))
 
 
 def typed_options(kind: type, options: Mapping[str, Any], *, where: str) -> dict[str, Any]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from stlm.config.build import build_component, component_name
+from stlm.config.build import build_choice, build_component
 from stlm.config.run import run_recipe, train
 from stlm.config.schema import DemoConfig, MixtureSource, TrainConfig, TrainerConfig
 from stlm.demo.corpus import Corpus, Options
 from stlm.lightning.fit import FitReport
-from stlm.prepare import Choice, LocalRunner, Prepared, ShardTask, prepare
+from stlm.prepare import LocalRunner, Prepared, ShardTask, prepare
 from stlm.system import SpeechTextLM, load
 
 ROWS = ("interleaved", "no_interleaving")
@@ -38,8 +37,8 @@ def write_shards(config: DemoConfig, corpus: Corpus, encoder: Options, out: Path
     found = {}
     for name, (source, encoders) in plans.items():
         task = ShardTask(
-            source=_choice(source),
-            encoders=[_choice(item) for item in encoders],
+            source=build_choice("source", source),
+            encoders=[build_choice("unit_encoder", item) for item in encoders],
             out=out / "shards" / name,
             shard=0,
             num_shards=4 * runner.num_workers,
@@ -47,10 +46,6 @@ def write_shards(config: DemoConfig, corpus: Corpus, encoder: Options, out: Path
         )
         found[name] = prepare(task, runner, label=f"{name} shards")
     return found
-
-
-def _choice(options: Options) -> Choice:
-    return Choice(name=str(options["name"]), options={key: value for key, value in options.items() if key != "name"})
 
 
 def pretrain(
@@ -106,11 +101,6 @@ def _trainer(trainer: TrainerConfig, *, max_seconds: float | None, max_steps: in
 
 def _stream(encoder: Options) -> str:
     return build_component("unit_encoder", encoder).spec.name
-
-
-def describe(options: dict[str, Options]) -> dict[str, Any]:
-    """Component names for results.json."""
-    return {kind: component_name(kind.split("/")[0], item) for kind, item in options.items()}
 
 
 def load_row(out: Path, row: str) -> SpeechTextLM:

@@ -18,7 +18,7 @@ from stlm.errors import ConfigError, DataError
 from stlm.generate import log_likelihoods
 from stlm.interfaces.eval_task import ChoiceItem, EvalTask
 from stlm.system import SpeechTextLM
-from stlm.types import Audio, AudioRef, Document, Piece, Speech, SpeechSpan, TextSpan
+from stlm.types import Audio, AudioRef, Document, Piece, Speech, SpeechSpan
 
 REDUCTIONS = ("sum", "mean")
 SPANS = ("continuation", "full")
@@ -137,8 +137,3 @@ def _batches(items: Iterable[ChoiceItem], size: int) -> Iterator[list[ChoiceItem
             batch = []
     if batch:
         yield batch
-
-
-def modality_of(pieces: Sequence[Piece]) -> str:
-    """ "T", "S", or "" for no pieces."""
-    return "" if not pieces else "T" if isinstance(pieces[-1], TextSpan) else "S"

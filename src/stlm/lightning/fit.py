@@ -169,6 +169,5 @@ def _silence_known() -> None:
         ".*Checkpoint directory.*",
         ".*litlogger.*",
         ".*isinstance.*LeafSpec.*",
-        ".*is_gradient_checkpointing.*",
     ):
         warnings.filterwarnings("ignore", message)
