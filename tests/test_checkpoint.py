@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from stlm import checkpoint
-from stlm.checkpoint import load_codec, load_system, read_run_file, save_system
+from stlm.checkpoint import read_run_file, run_parts, save_system
 from stlm.errors import DataError, FormatError, PluginError
 from stlm.system import SpeechTextLM
 from stlm.testing.documents import plain
@@ -41,7 +41,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def load(directory: Path) -> SpeechTextLM:
-    return load_system(directory, fake_registry())
+    return run_parts(directory).build_system(fake_registry())
 
 
 def test_a_saved_system_does_what_it_did(run: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_system_without_vocoder_is_saved_without(tmp_path: Path) -> None:
 
 def test_codec_and_encoders_load_without_the_backbone(run: Path) -> None:
     (run / "backbone" / "model.safetensors").unlink()
-    codec, encoders = load_codec(run, fake_registry())
+    codec, encoders = run_parts(run).build_codec(fake_registry())
     assert set(encoders) == {"energy"} and codec.fingerprint == system().codec.fingerprint
 
 

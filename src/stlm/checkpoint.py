@@ -24,7 +24,8 @@ import yaml
 
 from stlm.codec import Codec
 from stlm.errors import DataError, FormatError
-from stlm.plugin import Registry, default_registry
+from stlm.parts import Parts
+from stlm.plugin import Choice, default_registry
 from stlm.system import SpeechTextLM
 from stlm.types import Format
 
@@ -106,53 +107,26 @@ def load_format(path: str | Path) -> Format:
     return Format.from_dict(data)
 
 
-def load_codec(directory: str | Path, registry: Registry | None = None) -> tuple[Codec, dict[str, Any]]:
-    """Codec and encoders of a run directory, without the backbone: (codec, encoders by stream)."""
-    root, registry = Path(directory), registry or default_registry()
-    run = read_run_file(root)
-    components = run["components"]
-    text = registry.build("unit_encoder", components["text"], {"path": str(root / "text")})
-    encoders = {
-        name: registry.build("unit_encoder", components[f"encoders/{name}"], {"path": str(root / "encoders" / name)})
-        for name in run["streams"]
-    }
-    codec = Codec(load_format(root / "format.yaml"), text, {name: encoder.spec for name, encoder in encoders.items()})
-    check_fingerprint(run, codec, root)
-    return codec, encoders
-
-
-def check_fingerprint(run: Mapping[str, Any], codec: Codec, root: Path) -> None:
-    """Raise FormatError if the codec is not the one that the run was trained with, naming what differs."""
-    if run["codec_fingerprint"] == codec.fingerprint:
-        return
-    for name, fingerprint in run["streams"].items():
-        got = codec.streams[name].fingerprint if name in codec.streams else "nothing"
-        if got != fingerprint:
-            raise FormatError(f"{root}: stream {name!r} was trained as {fingerprint[:12]}, the encoder is {got[:12]}")
-    if run["text_fingerprint"] != codec.text_encoder.fingerprint:
-        raise FormatError(f"{root}: the text tokenizer is not the one that the model was trained with")
-    raise FormatError(
-        f"{root}: the format's hash is {codec.format.sha256[:12]}, the model was trained with "
-        f"{run['format_sha256'][:12]}: format.yaml was changed after training"
-    )
-
-
-def load_system(directory: str | Path, registry: Registry | None = None) -> SpeechTextLM:
-    """Load a run directory.
+def run_parts(directory: str | Path) -> Parts:
+    """What a run directory holds, nothing loaded yet.
 
     Raises:
-        DataError: the directory or one of its files is missing or damaged.
-        FormatError: the format, tokenizer or an encoder is not the one that the model was trained with.
+        DataError: it is no run directory, or damaged. FormatError: it is of another version.
     """
-    root, registry = Path(directory), registry or default_registry()
-    codec, encoders = load_codec(root, registry)
-    components = read_run_file(root)["components"]
-    backbone = registry.build("backbone", components["backbone"], {"path": str(root / "backbone")})
-    vocoder = None
-    if "vocoder" in components:
-        vocoder = registry.build("vocoder", components["vocoder"], {"path": str(root / "vocoder")})
-    backbone.eval()
-    return SpeechTextLM(codec, encoders, backbone, vocoder, components)
+    root = Path(directory)
+    run = read_run_file(root)
+    components: dict[str, str] = run["components"]
+    roles = ["text", *(f"encoders/{name}" for name in run["streams"]), "backbone", "vocoder"]
+    return Parts(
+        where=str(root),
+        format=load_format(root / "format.yaml"),
+        parts={
+            role: Choice(name=components[role], options={"path": str(root / role)})
+            for role in roles
+            if role in components
+        },
+        trained_with=run,
+    )
 
 
 def _fresh(directory: Path) -> Path:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from stlm.codec import Codec, Delta, StreamParser, align
 from stlm.errors import ConfigError, DataError, did_you_mean
 from stlm.generate import Engine, GenerationOptions, log_likelihoods
 from stlm.interfaces.backbone import BackboneLM
-from stlm.interfaces.unit_encoder import SpeechUnitEncoder
+from stlm.interfaces.unit_encoder import SpeechUnitEncoder, encode_streams
 from stlm.interfaces.vocoder import Vocoder
 from stlm.types import (
     AlignedUnits,
@@ -21,6 +22,7 @@ from stlm.types import (
     Document,
     Marker,
     Piece,
+    Span,
     Speech,
     SpeechSpan,
     TextSpan,
@@ -60,7 +62,7 @@ def encode_audio(
     if missing:
         raise ConfigError(f"the system has no encoder for stream {missing[0]!r}, only {sorted(encoders)}")
     loaded = [item if isinstance(item, Audio) else read_audio(item) for item in batch]
-    by_stream = {name: encoders[name].encode(loaded) for name in names}
+    by_stream = encode_streams({name: encoders[name] for name in names}, loaded)
     return [
         SpeechSpan(streams={name: by_stream[name][index] for name in names}, layout=layout)
         for index in range(len(loaded))
@@ -103,13 +105,14 @@ class SpeechTextLM:
         return encode_audio(self.codec, self.encoders, batch, layout=layout)
 
     def document(self, pieces: Sequence[Piece | str]) -> Document:
-        """A document of pieces: strings are text, `Speech` pieces are encoded."""
+        """A document of pieces: strings are text, `Speech` pieces are encoded, texts in a row are one text."""
         waiting = [piece.audio for piece in pieces if isinstance(piece, Speech)]
         encoded = iter(self.encode_batch(waiting)) if waiting else iter(())
-        return tuple(
+        spans = (
             TextSpan(text=piece) if isinstance(piece, str) else next(encoded) if isinstance(piece, Speech) else piece
             for piece in pieces
         )
+        return join_texts(spans)
 
     def prompt_ids(self, document: Document, to: str) -> np.ndarray:
         """Ids of a prompt that is to go on in modality `to`; its marker is written where the modality changes."""
@@ -168,21 +171,41 @@ class SpeechTextLM:
         return self.generate_batch([self.document(prompt)], to=to, options=options)[0]
 
     def generate_batch(
-        self, prompts: Sequence[Document], *, to: str = "any", options: GenerationOptions | None = None
+        self,
+        prompts: Sequence[Document],
+        *,
+        to: str = "any",
+        options: GenerationOptions | None = None,
+        force: bool = True,
     ) -> list[Document]:
-        """Continue many prompts at once."""
-        stop = [self.codec.format.eos] if self.codec.format.eos is not None else []
-        self.backbone.eval()
-        written = Engine(self.backbone).generate(
-            [self.prompt_ids(prompt, to) for prompt in prompts],
-            options or GenerationOptions(),
-            allowed=self.allowed(to),
-            stop_ids=stop,
-        )
+        """Continue many prompts at once; see `continue_ids`."""
+        given = [self.prompt_ids(prompt, to) for prompt in prompts]
+        written = self.continue_ids(given, to=to, options=options, force=force)
         return [
             self.codec.decode(ids, at_start=not continues_text(prompt, to))
             for prompt, ids in zip(prompts, written, strict=True)
         ]
+
+    def continue_ids(
+        self,
+        prompts: Sequence[np.ndarray],
+        *,
+        to: str = "any",
+        options: GenerationOptions | None = None,
+        force: bool = True,
+    ) -> list[np.ndarray]:
+        """New ids of each prompt, ``int64[N]``, with the end id where the model wrote one.
+
+        Args:
+            prompts: ids, as `prompt_ids` gives them.
+            to: "text", "speech" or "any".
+            options: how to sample.
+            force: False asks for `to` by its marker alone and forbids nothing.
+        """
+        stop = [self.codec.format.eos] if self.codec.format.eos is not None else []
+        allowed = self.allowed(to) if force else np.ones(len(self.codec.format.vocabulary), bool)
+        self.backbone.eval()
+        return Engine(self.backbone).generate(prompts, options or GenerationOptions(), allowed=allowed, stop_ids=stop)
 
     def stream(
         self,
@@ -228,17 +251,48 @@ class SpeechTextLM:
             DataError: the document holds no speech.
             ConfigError: the system has no vocoder.
         """
-        spans = [span for span in document if isinstance(span, SpeechSpan | UnitSpan)]
-        if not spans:
-            raise DataError("the document holds no speech to synthesize: generate with to='speech'")
-        audio = [self.speak(align(span, self.codec.format.layout(span.layout)), voice, style) for span in spans]
-        return Audio(samples=np.concatenate([item.samples for item in audio]), sample_rate=audio[0].sample_rate)
+        return speak(self.codec, self._vocoder(), document, voice=voice, style=style)
 
     def speak(self, units: AlignedUnits, voice: str | int | None = None, style: str | int | None = None) -> Audio:
         """Audio of aligned units."""
+        return self._vocoder().synthesize(units, voice=voice, style=style)
+
+    def _vocoder(self) -> Vocoder:
         if self.vocoder is None:
             raise ConfigError("this system has no vocoder: choose one with vocoder=NAME when you train it")
-        return self.vocoder.synthesize(units, voice=voice, style=style)
+        return self.vocoder
+
+
+def speak(
+    codec: Codec,
+    vocoder: Vocoder,
+    document: Document,
+    *,
+    voice: str | int | None = None,
+    style: str | int | None = None,
+) -> Audio:
+    """Every speech span of a document, one after the other.
+
+    Raises:
+        DataError: the document holds no speech.
+    """
+    spans = [span for span in document if isinstance(span, SpeechSpan | UnitSpan)]
+    if not spans:
+        raise DataError("the document holds no speech to synthesize: generate with to='speech'")
+    audio = [vocoder.synthesize(align(span, codec.format.layout(span.layout)), voice, style) for span in spans]
+    return Audio(samples=np.concatenate([item.samples for item in audio]), sample_rate=audio[0].sample_rate)
+
+
+def join_texts(spans: Iterable[Span]) -> Document:
+    """Spans with neighbouring texts joined, since a tokenizer sees more in "look" + "ed" than in the two."""
+    joined: list[Span] = []
+    for span in spans:
+        last = joined[-1] if joined else None
+        if isinstance(span, TextSpan) and isinstance(last, TextSpan) and span.loss == last.loss:
+            joined[-1] = TextSpan(text=last.text + span.text, loss=span.loss)
+        else:
+            joined.append(span)
+    return tuple(joined)
 
 
 def continues_text(prompt: Document, to: str) -> bool:
@@ -246,13 +300,26 @@ def continues_text(prompt: Document, to: str) -> bool:
     return to != "speech" and bool(prompt) and isinstance(prompt[-1], TextSpan)
 
 
-def load(directory: str | Path) -> SpeechTextLM:
-    """Load a run directory.
+def load(
+    system: str | Path,
+    checkpoint: str | Path | None = None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    device: str | None = None,
+) -> SpeechTextLM:
+    """Load a run directory, or a preset such as ``spiritlm-expressive`` with the directory of its checkpoint.
+
+    Args:
+        system: a run directory or the name of a preset.
+        checkpoint: where the preset's weights are.
+        options: changes to options of parts, ``{"encoders.hubert.precision": "bf16"}``.
+        device: where all parts compute, such as ``"cuda"``.
 
     Raises:
+        ConfigError: it is neither a run directory nor a preset, or the preset has no checkpoint directory.
         DataError: the directory or one of its files is missing or damaged.
         FormatError: the format, tokenizer or an encoder is not the one that the model was trained with.
     """
-    from stlm.checkpoint import load_system
+    from stlm.parts import open_parts
 
-    return load_system(directory)
+    return open_parts(system, checkpoint, options, device).build_system(device=device)

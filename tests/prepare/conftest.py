@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stlm.audio import write_audio
-from stlm.prepare import encode
+from stlm.plugin import registry as plugin_registry
 from stlm.testing.plugin import fake_registry
 from stlm.types import Audio
 
@@ -32,4 +32,4 @@ def record():
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks of this process find the fakes by name."""
     registry = fake_registry()
-    monkeypatch.setattr(encode, "default_registry", lambda: registry)
+    monkeypatch.setattr(plugin_registry, "default_registry", lambda: registry)

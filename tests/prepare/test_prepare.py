@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from stlm.errors import DataError
-from stlm.prepare import Choice, LocalRunner, ShardTask, encode_batch, prepare
+from stlm.plugin import Choice
+from stlm.prepare import LocalRunner, ShardTask, encode_batch, prepare
 from stlm.prepare.encode import prepare_shard
 from stlm.prepare.plan import QUARANTINE
 from stlm.store import ShardSet

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from stlm.cli.system import add_system_arguments, open_system
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("units", help="a unit string, or a file that stlm encode wrote")
-    parser.add_argument("--system", required=True, help="run directory")
+    add_system_arguments(parser)
     parser.add_argument("--voice", help="one of the vocoder's voices")
     parser.add_argument("--style", help="one of the vocoder's styles")
     parser.add_argument("--out", type=Path, required=True, help="audio file to write (wav, flac, ogg)")
@@ -16,10 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from stlm.cli.units import read_units
-    from stlm.system import load
+    from stlm.system import speak
 
-    system = load(arguments.system)
-    audio = system.synthesize(read_units(system.codec, arguments.units), voice=arguments.voice, style=arguments.style)
+    parts = open_system(arguments)
+    codec, _ = parts.build_codec()
+    document = read_units(codec, arguments.units)
+    audio = speak(codec, parts.build("vocoder"), document, voice=arguments.voice, style=arguments.style)
     audio.save(arguments.out)
     print(f"{arguments.out}: {audio.seconds:.2f} s")
     return 0

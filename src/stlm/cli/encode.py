@@ -1,4 +1,7 @@
-"""Turn recordings into units: stlm encode a.wav b.flac --system runs/demo/interleaved --as string."""
+"""Turn recordings into units: stlm encode a.wav b.flac --system runs/demo/interleaved --as string.
+
+With published weights: stlm encode a.wav --system spiritlm-expressive --checkpoint DIR.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from stlm.cli.system import add_system_arguments, open_system
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("audio", nargs="+", help="audio files")
-    parser.add_argument("--system", required=True, help="run directory")
+    add_system_arguments(parser)
     parser.add_argument(
         "--as", dest="form", choices=["string", "json", "npz"], default="string", help="how to write units"
     )
@@ -17,11 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from stlm.checkpoint import load_codec
     from stlm.cli.units import write_units
     from stlm.system import encode_audio
 
-    codec, encoders = load_codec(arguments.system)
+    codec, encoders = open_system(arguments).build_codec()
     spans = encode_audio(codec, encoders, arguments.audio)
     text = write_units(codec, dict(zip(arguments.audio, spans, strict=True)), arguments.form, arguments.out)
     if text is not None:

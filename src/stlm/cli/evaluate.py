@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 
+from stlm.cli.system import add_system_arguments, open_system
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("system", help="run directory")
+    add_system_arguments(parser, positional=True)
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of configs/evaluate.yaml")
 
 
@@ -23,13 +25,13 @@ def run(arguments: argparse.Namespace) -> int:
     from stlm.config.schema import EvaluateConfig
     from stlm.errors import ConfigError
     from stlm.evals import by_tag, score_items
-    from stlm.system import load
 
     config = load_config("evaluate", EvaluateConfig, [f"system={json.dumps(arguments.system)}", *arguments.overrides])
     if not config.tasks:
         raise ConfigError("no tasks: choose some with tasks=[{name: windtunnel_cloze}] (stlm plugins lists them)")
-    system = load(config.system)
-    out = Path(config.out or Path(config.system) / "evaluation")
+    system = open_system(arguments).build_system(device=arguments.device)
+    at = Path(config.system)
+    out = Path(config.out) if config.out else (at if at.is_dir() else Path("runs") / at.name) / "evaluation"
     out.mkdir(parents=True, exist_ok=True)
     results = {}
     with (out / "items.jsonl").open("w") as file:

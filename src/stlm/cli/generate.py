@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from stlm.cli.system import add_system_arguments, open_system
+
 
 class _Append(argparse.Action):
     """Collects --text and --speech in one list, in order."""
@@ -19,7 +21,7 @@ class _Append(argparse.Action):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("system", help="run directory")
+    add_system_arguments(parser, positional=True)
     parser.add_argument("--text", action=_Append, help="a piece of text; may be repeated")
     parser.add_argument("--speech", action=_Append, help="an audio file; may be repeated")
     parser.add_argument("--task", choices=["asr", "tts"], help="put the task marker first, for models tuned to it")
@@ -30,15 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stream", action="store_true", help="print text as it is written")
     parser.add_argument("--out", type=Path, help="directory for spoken output")
+    parser.add_argument("--voice", help="one of the vocoder's voices, for spoken output")
+    parser.add_argument("--style", help="one of the vocoder's styles, for spoken output")
     parser.set_defaults(prompt=None)
 
 
 def run(arguments: argparse.Namespace) -> int:
     from stlm.generate import GenerationOptions
-    from stlm.system import SpeechFile, load
+    from stlm.system import SpeechFile
     from stlm.types import Marker, TextSpan
 
-    system = load(arguments.system)
+    system = open_system(arguments).build_system(device=arguments.device)
     options = GenerationOptions(
         max_new_tokens=arguments.max_new_tokens,
         temperature=arguments.temperature,
@@ -56,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         for span in document:
             print(span.text if isinstance(span, TextSpan) else system.codec.to_string((span,)))
     if arguments.out is not None:
-        _save(system, document, arguments.out)
+        _save(system, document, arguments)
     return 0
 
 
@@ -73,13 +77,14 @@ def _stream(system, prompt, to, options):  # type: ignore[no-untyped-def]
     return parser.document
 
 
-def _save(system, document, out: Path) -> None:  # type: ignore[no-untyped-def]
+def _save(system, document, arguments: argparse.Namespace) -> None:  # type: ignore[no-untyped-def]
     from stlm.codec import align
     from stlm.types import UnitSpan
 
+    out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     for number, span in enumerate(span for span in document if isinstance(span, UnitSpan)):
         path = out / f"speech-{number:02d}.wav"
-        audio = system.speak(align(span, system.codec.format.layout(span.layout)))
+        audio = system.speak(align(span, system.codec.format.layout(span.layout)), arguments.voice, arguments.style)
         audio.save(path)
         print(f"{path}: {audio.seconds:.2f} s")

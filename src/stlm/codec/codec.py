@@ -53,6 +53,7 @@ class Codec:
             "text": np.array([vocabulary.id_of(format.markers.text)], np.int32),
             "speech": np.array([vocabulary.id_of(format.markers.speech)], np.int32),
         }
+        self._begin = self._begin_ids()
         self._fingerprints = {name: spec.fingerprint for name, spec in self.streams.items()}
         self._offsets = {
             name: np.array([vocabulary.offset(rule.stream) for rule in layout.rules], np.int32)
@@ -62,6 +63,13 @@ class Codec:
             name: np.array([vocabulary.block(rule.stream).size for rule in layout.rules], np.int32)
             for name, layout in format.layouts.items()
         }
+
+    def _begin_ids(self) -> np.ndarray:
+        """What stands before a document."""
+        begin = [] if self.format.bos is None else [self.format.bos]
+        if self.format.legacy_marker_prefix:
+            begin += [id + self.text_offset for id in self.text_encoder.encode_ids(" ")]
+        return np.array(begin, np.int32)
 
     @property
     def fingerprint(self) -> str:
@@ -80,7 +88,7 @@ class Codec:
         pieces: list[np.ndarray] = []
         losses: list[bool] = []
         if bos and self.format.bos is not None:
-            pieces.append(np.array([self.format.bos], np.int32))
+            pieces.append(self._begin)
             losses.append(False)
         modality = None
         for span in document:
@@ -166,6 +174,8 @@ class Codec:
             at_start: False where the ids go on with a text, whose next word then keeps its space.
         """
         ids = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids), dtype=np.int64)
+        if len(self._begin) and np.array_equal(ids[: len(self._begin)], self._begin):
+            ids = ids[len(self._begin) :]
         specials = [id for id in (self.format.bos, self.format.eos, self.format.pad) if id is not None]
         ids = ids[~np.isin(ids, specials)]
         if not len(ids):

@@ -23,8 +23,7 @@ from stlm.lightning.data import FeedDataModule
 from stlm.lightning.fit import FitOptions
 from stlm.lightning.optimizers import MuonAdamW, OptimizerFactory, decay_groups
 from stlm.lightning.pretrain import Schedule
-from stlm.plugin import default_registry, make_config
-from stlm.prepare import Choice
+from stlm.plugin import Choice, default_registry, make_config
 from stlm.store import ShardSet
 from stlm.system import SpeechTextLM, load
 from stlm.types import Format, StreamSpec

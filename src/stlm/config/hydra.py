@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from importlib import resources
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
@@ -21,9 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stlm.errors import ConfigError, did_you_mean
-from stlm.plugin import Plugin, default_registry
-
-logger = logging.getLogger(__name__)
+from stlm.plugin import default_registry, plugin_configs
 
 T = TypeVar("T")
 
@@ -107,27 +102,9 @@ def register_plugin_configs() -> None:
     store = ConfigStore.instance()
     bare: dict[tuple[str, str], list[tuple[str, Any]]] = {}
     for plugin in default_registry().plugins:
-        for group, name, node in _plugin_configs(plugin):
+        for group, name, node in plugin_configs(plugin):
             store.store(group=f"{group}/{plugin.dist}", name=name, node=node, package=group, provider=plugin.dist)
             bare.setdefault((group, name), []).append((plugin.dist, node))
     for (group, name), owners in bare.items():
         if len(owners) == 1:
             store.store(group=group, name=name, node=owners[0][1], package=group, provider=owners[0][0])
-
-
-def _plugin_configs(plugin: Plugin) -> Iterator[tuple[str, str, Any]]:
-    if plugin.module is None or plugin.dist == "stlm":
-        return
-    try:
-        package = f"{plugin.module}.configs"
-        if find_spec(package) is None:
-            return
-        root = resources.files(package)
-        for group in sorted(
-            entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("_")
-        ):
-            for file in sorted(root.joinpath(group).iterdir(), key=lambda entry: entry.name):
-                if file.name.endswith(".yaml"):
-                    yield group, file.name.removesuffix(".yaml"), yaml.safe_load(file.read_text())
-    except Exception as error:
-        logger.warning("%s: its configs cannot be read and are left out: %s", plugin.dist, error)

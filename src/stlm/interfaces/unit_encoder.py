@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from stlm.audio.resample import resample
 from stlm.types import Audio, StreamSpec, TextUnits, Units
 
 
@@ -96,3 +97,12 @@ class TextUnitEncoder(UnitEncoder):
     def encode_ids(self, text: str) -> Sequence[int]:
         """Ids alone, for hot paths. Override where offsets cost much."""
         return self.encode(text).ids.tolist()
+
+
+def encode_streams(encoders: Mapping[str, SpeechUnitEncoder], sounds: Sequence[Audio]) -> dict[str, list[Units]]:
+    """Units of each sound in every stream, as one pipeline: sounds are resampled once per rate, not per encoder."""
+    at_rate = {
+        rate: [resample(sound, rate) for sound in sounds]
+        for rate in {encoder.spec.sample_rate for encoder in encoders.values()}
+    }
+    return {name: encoder.encode(at_rate[encoder.spec.sample_rate]) for name, encoder in encoders.items()}

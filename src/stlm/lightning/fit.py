@@ -108,7 +108,8 @@ def fit(
 
 def find_checkpoint(directory: Path, system: SpeechTextLM) -> Path:
     """The checkpoint to resume from, after checking that it belongs to this system."""
-    from stlm.checkpoint import check_fingerprint, read_run_file
+    from stlm.checkpoint import read_run_file
+    from stlm.parts import check_fingerprint
 
     path = directory / "checkpoints" / "last.ckpt"
     if not path.exists():

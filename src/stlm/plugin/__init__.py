@@ -1,13 +1,15 @@
 """The plugin door: hook specifications, components, loader and registry. No torch."""
 
 from stlm.plugin.component import Component
+from stlm.plugin.configs import plugin_configs
 from stlm.plugin.hookspecs import hookimpl, hookspec
 from stlm.plugin.loader import HOOKS, Plugin, load_plugins
-from stlm.plugin.registry import KINDS, Owned, Registry, default_registry, make_config
+from stlm.plugin.registry import KINDS, Choice, Owned, Registry, default_registry, make_config
 
 __all__ = [
     "HOOKS",
     "KINDS",
+    "Choice",
     "Component",
     "Owned",
     "Plugin",
@@ -17,4 +19,5 @@ __all__ = [
     "hookspec",
     "load_plugins",
     "make_config",
+    "plugin_configs",
 ]

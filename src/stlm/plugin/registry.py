@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -110,6 +110,18 @@ class Registry:
         """
         config = make_config(self.config_type(kind, name), options or {}, where=f"{kind} {name!r}")
         return self.factory(kind, name)(config)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A component by name, with its options: what configurations say and what a task carries to another process."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def build(self, kind: str, registry: Registry | None = None) -> Any:
+        """Make the component, from all installed plugins or from another registry."""
+        return (registry or default_registry()).build(kind, self.name, self.options)
 
 
 def make_config(kind: type, options: Mapping[str, Any], *, where: str) -> Any:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,10 @@ from stlm.audio import read_audio
 from stlm.errors import DataError, StlmError
 from stlm.interfaces.source import Source
 from stlm.interfaces.stage import Stage
-from stlm.interfaces.unit_encoder import SpeechUnitEncoder
-from stlm.plugin import default_registry
+from stlm.interfaces.unit_encoder import SpeechUnitEncoder, encode_streams
+from stlm.plugin import Choice
 from stlm.store import ShardWriter
 from stlm.types import Audio, Rejected, StreamSpec, Units, Utterance
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """A component by name, with its options: what a task carries to another process."""
-
-    name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def build(self, kind: str) -> Any:
-        return default_registry().build(kind, self.name, self.options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,11 +154,10 @@ def encode_batch(batch: Sequence[Utterance], encoders: Sequence[SpeechUnitEncode
 def _encode(sounds: Sequence[Audio], encoders: Sequence[SpeechUnitEncoder]) -> list[dict[str, Units] | StlmError]:
     """Streams of each sound; where an encoder refuses the batch, one by one, so that only the culprit is lost."""
     try:
-        units = [encoder.encode(sounds) for encoder in encoders]
+        units = encode_streams({encoder.spec.name: encoder for encoder in encoders}, sounds)
     except StlmError as error:
         return [error] if len(sounds) == 1 else [_encode([sound], encoders)[0] for sound in sounds]
-    names = [encoder.spec.name for encoder in encoders]
-    return [dict(zip(names, found, strict=True)) for found in zip(*units, strict=True)]
+    return [{name: found[index] for name, found in units.items()} for index in range(len(sounds))]
 
 
 def _batches(stream: Iterable[Utterance | Rejected], size: int, rejected: list[Rejected]) -> Iterator[list[Utterance]]:

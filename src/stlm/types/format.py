@@ -79,6 +79,8 @@ class Format:
         markers: marker symbols by modality.
         bos, eos, pad: ids, or None where the format has none.
         after_marker: how text starts after a marker: "space" as in running text, "no_prefix" without a leading space.
+        legacy_marker_prefix: the ids of a lone space stand between the begin id and what follows. The tokenizer of the
+            released Spirit LM models writes its dummy prefix there, and they were trained to see it.
     """
 
     vocabulary: Vocabulary
@@ -88,6 +90,7 @@ class Format:
     eos: int | None = None
     pad: int | None = None
     after_marker: Literal["space", "no_prefix"] = "space"
+    legacy_marker_prefix: bool = False
 
     def __post_init__(self) -> None:
         for name, layout in self.layouts.items():
@@ -125,6 +128,8 @@ class Format:
             "eos": self.eos,
             "pad": self.pad,
             "after_marker": self.after_marker,
+            # left out where it is off, so that the hashes of other formats do not depend on it
+            **({"legacy_marker_prefix": True} if self.legacy_marker_prefix else {}),
         }
 
     @property
@@ -138,7 +143,7 @@ class Format:
         Raises:
             FormatError: an unknown key, a missing block, or two anchors, by name.
         """
-        known = {"blocks", "layouts", "markers", "bos", "eos", "pad", "after_marker"}
+        known = {"blocks", "layouts", "markers", "bos", "eos", "pad", "after_marker", "legacy_marker_prefix"}
         _check_keys("format", data, known)
         vocabulary = Vocabulary(tuple(_block(entry) for entry in data.get("blocks", ())))
         layouts = {
@@ -153,6 +158,7 @@ class Format:
             eos=_special(vocabulary, data.get("eos")),
             pad=_special(vocabulary, data.get("pad")),
             after_marker=data.get("after_marker", "space"),
+            legacy_marker_prefix=bool(data.get("legacy_marker_prefix", False)),
         )
 
 

@@ -22,6 +22,8 @@ class StreamSpec:
         window: samples that the first frame needs; a stack of unpadded strided convolutions has its receptive field
             here, a padded analysis has its hop. Frames of n samples: ``(n - window) // hop + 1``.
         fingerprint: hash over weights and codebooks: two 500-unit k-means are not the same stream.
+        chunk: longer audio is encoded in independent pieces of so many samples; 0 for encoders without such a limit.
+        shortest: a piece of fewer samples gives no frame.
     """
 
     name: str
@@ -30,6 +32,8 @@ class StreamSpec:
     hop: int
     window: int
     fingerprint: str
+    chunk: int = 0
+    shortest: int = 0
 
     @property
     def frame_rate_hz(self) -> float:
@@ -41,6 +45,18 @@ class StreamSpec:
 
     def num_frames(self, num_samples: int) -> int:
         """Frames that `num_samples` samples (at `sample_rate`) give."""
+        return sum(map(self._frames_of_piece, self.pieces(num_samples)))
+
+    def pieces(self, num_samples: int) -> list[int]:
+        """Lengths of the independently encoded pieces of so many samples, those that give no frame included."""
+        if not self.chunk:
+            return [num_samples]
+        full, rest = divmod(num_samples, self.chunk)
+        return [self.chunk] * full + ([rest] if rest else [])
+
+    def _frames_of_piece(self, num_samples: int) -> int:
+        if num_samples < self.shortest:
+            return 0
         return max(0, (num_samples - self.window) // self.hop + 1)
 
 

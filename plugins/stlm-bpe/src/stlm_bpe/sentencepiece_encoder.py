@@ -38,13 +38,17 @@ class Config:
 
     Args:
         path: a model file, or a directory with ``tokenizer.model`` (what the recipe ``bpe`` and ``save`` write).
+        pieces: keep only so many pieces, 0 for all. Published speech-text models carry markers and unit literals behind
+            their text pieces; cut off, a "[Hu3]" that someone writes stays text.
     """
 
     path: str = ""
+    pieces: int = 0
 
 
 def build(config: Config) -> SentencePieceText:
-    return SentencePieceText(read_model(config.path), source=config.path)
+    model = read_model(config.path)
+    return SentencePieceText(first_pieces(model, config.pieces, config.path), source=config.path)
 
 
 def read_model(path: str | Path) -> bytes:
@@ -180,6 +184,22 @@ def parse_model(model: bytes, source: str) -> Any:
     if not proto.pieces:
         raise FormatError(f"{source}: not a SentencePiece model (no pieces), expected a .model file")
     return proto
+
+
+def first_pieces(model: bytes, num: int, source: str) -> bytes:
+    """The model without what stands behind its first `num` pieces; as it is for 0.
+
+    Raises:
+        ConfigError: it has fewer pieces.
+    """
+    if not num:
+        return model
+    proto = parse_model(model, source)
+    if num < 0 or num > len(proto.pieces):
+        raise ConfigError(f"{source}: pieces is {num}, expected 0 to {len(proto.pieces)}, the pieces of this model")
+    del proto.pieces[num:]
+    proto.trainer_spec.vocab_size = num
+    return proto.SerializeToString(deterministic=True)
 
 
 def splits_at_spaces(proto: Any) -> bool:
