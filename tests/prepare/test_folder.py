@@ -171,6 +171,17 @@ def test_word_times_that_cannot_be_used_are_noted_and_the_utterance_kept(
     assert re.search(reason, rejected["a"].reason), rejected["a"].reason
 
 
+def test_times_that_miss_by_the_rounding_of_an_aligner_are_clipped(tmp_path: Path, record) -> None:
+    record(tmp_path / "a.wav", 0.5)
+    row = {"audio": "a.wav", "text": "One two", "words": words(("one", 0.1, 0.3), ("two", 0.29, 0.52))}
+    used, rejected = sort(manifest(tmp_path, row))
+    assert [(word.start, word.end) for word in used["a"].words] == [(1600, 4800), (4800, 8000)]
+    assert not rejected
+    row["words"] = words(("one", 0.1, 0.3), ("two", 0.3, 0.53))
+    used, rejected = sort(manifest(tmp_path, row))
+    assert used["a"].words == () and "expected an interval within" in rejected["a"].reason
+
+
 def test_letters_that_grow_in_lower_case_do_not_shift_the_words(tmp_path: Path, record) -> None:
     record(tmp_path / "a.wav", 0.5)
     row = {"audio": "a.wav", "text": "İİ one", "words": words(("one", 0.1, 0.2))}

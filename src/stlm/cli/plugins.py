@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from stlm.plugin import KINDS, Plugin, default_registry
+from stlm.plugin import KINDS, Plugin, default_registry, plugin_configs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,3 +39,6 @@ def _show(plugin: Plugin) -> None:
     for kind, hook in KINDS.items():
         for component in plugin.components.get(hook, ()):
             print(f"  {kind:<16} {component.name:<18} {component.summary}")
+    for group, name, _ in plugin_configs(plugin):
+        if group == "preset":
+            print(f"  {group:<16} {name:<18} stlm.load({name!r}, checkpoint=DIR)")

@@ -20,7 +20,8 @@ from stlm.types import AudioRef, Rejected, Utterance, Word
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
 ROUNDING = 0.025
-"""Seconds by which a word time may leave the audio or overlap the word before; it is clipped. More is an error."""
+"""Seconds by which a word may leave the audio or overlap the word before and is clipped; aligners round to frames.
+More is an error."""
 LABELS = ("emotion", "style", "sentiment", "intent", "topic", "gender", "language")
 
 
@@ -168,6 +169,7 @@ def words_of(entry: Entry, audio: AudioRef) -> tuple[Word, ...]:
                 "word times and text must hold the same words in the same order"
             )
         cursor = place + len(label)
+        start, end = _clipped(start, end, words[-1].end if words else 0, audio)
         words.append(
             Word(
                 text=text[place:cursor],
@@ -179,6 +181,16 @@ def words_of(entry: Entry, audio: AudioRef) -> tuple[Word, ...]:
             )
         )
     return tuple(words)
+
+
+def _clipped(start: int, end: int, before: int, audio: AudioRef) -> tuple[int, int]:
+    """Times whose rounding reaches into the word before or beyond the audio, cut off there; others as they are."""
+    slack = round(ROUNDING * audio.sample_rate)
+    if before - slack <= start < before < end:
+        start = before
+    if start < audio.num_samples < end <= audio.num_samples + slack:
+        end = audio.num_samples
+    return start, end
 
 
 def _folded(text: str) -> str:
