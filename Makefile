@@ -70,8 +70,8 @@ demo: $(STAMP) ## set-up if needed, then from audio to report.html in OUT
 test: lint types ## set-up if needed, lint, types, then the quick tests
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
-test-all: lint types ## the same with the slow proofs
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test-all: lint types ## the same with the slow proofs; the parity kit must be there (STLM_SHARED)
+	STLM_REQUIRE_SHARED=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(STAMP) ## ruff and the import contracts
 	$(BIN)/ruff check .

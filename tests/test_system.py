@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import stlm
-from stlm.audio import write_audio
+from stlm.audio import resample, write_audio
 from stlm.codec import StreamParser, TextDelta
 from stlm.errors import ConfigError, DataError
 from stlm.generate import GenerationOptions
@@ -227,3 +227,38 @@ def test_audio_is_saved_by_its_suffix(tmp_path: Path) -> None:
     audio = Audio(samples=np.zeros(320, np.float32), sample_rate=16000)
     audio.save(tmp_path / "a.flac")
     assert (tmp_path / "a.flac").stat().st_size > 0
+
+
+def test_texts_in_a_row_are_one_text_and_speech_keeps_its_place() -> None:
+    system = tiny_system()
+    joined = system.document(["look", "ed ", Speech(audio=SOUND), "at", Marker(name="[ASR]"), "it"])
+    shown = [span.text if isinstance(span, TextSpan) else type(span).__name__ for span in joined]
+    assert shown == ["looked ", "SpeechSpan", "at", "Marker", "it"]
+
+
+def test_a_sound_is_resampled_once_for_all_encoders_of_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stlm.interfaces import unit_encoder
+
+    calls: list[int] = []
+
+    def counted(audio: Audio, rate: int) -> Audio:
+        calls.append(rate)
+        return resample(audio, rate)
+
+    monkeypatch.setattr(unit_encoder, "resample", counted)
+    sound = resample(SOUND, 48000)
+    found = unit_encoder.encode_streams({name: EnergyEncoder() for name in "abc"}, [sound, sound])
+    assert calls == [16000, 16000]
+    assert len({len(units) for items in found.values() for units in items}) == 1
+
+
+def test_generation_without_force_may_write_any_id_of_the_format() -> None:
+    system = tiny_system()
+    text_id = system.codec.text_offset + 65
+    system.backbone = Script([text_id] * 3, len(system.codec.format.vocabulary))
+    prompt = [system.prompt_ids((TextSpan(text="a"),), "speech")]
+    options = GenerationOptions(temperature=0.0, max_new_tokens=2)
+    (free,) = system.continue_ids(prompt, to="speech", options=options, force=False)
+    (forced,) = system.continue_ids(prompt, to="speech", options=options)
+    assert free.tolist() == [text_id] * 2
+    assert text_id not in forced.tolist()

@@ -39,6 +39,12 @@ CODECS = {
         Codec(replace(base_format(), after_marker="no_prefix"), ByteText(), {"hubert": HUBERT}),
         BASE_STREAMS,
     ),
+    "legacy prefix": (
+        Codec(
+            replace(base_format(), after_marker="no_prefix", legacy_marker_prefix=True), ByteText(), {"hubert": HUBERT}
+        ),
+        BASE_STREAMS,
+    ),
 }
 each_codec = pytest.mark.parametrize("name", CODECS)
 
@@ -138,7 +144,7 @@ def test_the_loss_of_a_span_covers_its_ids_and_its_marker(name: str, data: st.Da
     document = data.draw(documents(streams))
     sequence = codec.encode(document)
     assert len(sequence.loss) == len(sequence.ids) and not sequence.loss[0], "begin conditions, it is never predicted"
-    start = 1
+    start = len(codec.encode((), eos=False))
     for end, span in enumerate(document, 1):
         stop = len(codec.encode(document[:end], eos=False))
         assert (sequence.loss[start:stop] == span.loss).all()
@@ -294,3 +300,16 @@ def test_an_unknown_layout_is_named_with_a_suggestion() -> None:
     span = SpeechSpan(streams={"mimi": make_utterance(3, streams=(MIMI,)).streams["mimi"]}, layout="acustic")
     with pytest.raises(FormatError, match=r"'acustic'.*did you mean 'acoustic'"):
         two_layout_codec().encode((span,))
+
+
+def test_the_legacy_prefix_stands_between_the_begin_id_and_the_first_marker() -> None:
+    codec = CODECS["legacy prefix"][0]
+    plain_codec = CODECS["no prefix"][0]
+    document = (TextSpan(text="hi"),)
+    ids, without = codec.encode(document).ids.tolist(), plain_codec.encode(document).ids.tolist()
+    space = [id + codec.text_offset for id in codec.text_encoder.encode_ids(" ")]
+    assert ids == [*without[:1], *space, *without[1:]]
+    assert not codec.encode(document).loss[: 1 + len(space)].any()
+    assert codec.decode(ids) == document
+    assert "legacy_marker_prefix" in codec.format.as_dict()
+    assert "legacy_marker_prefix" not in plain_codec.format.as_dict(), "hashes of other formats stay what they were"

@@ -48,8 +48,8 @@ def test_an_unknown_name_is_answered_with_what_there_is() -> None:
         match=r"no interleaver 'word_span' \(did you mean 'word_spans'\?\); installed: sentence, word_spans$",
     ):
         registry.find("interleaver", "word_span")
-    with pytest.raises(PluginError, match=r"no vocoder 'hifigan'; installed: none$"):
-        registry.find("vocoder", "hifigan")
+    with pytest.raises(PluginError, match=r"no vocoder 'wavenet'; installed: none$"):
+        registry.find("vocoder", "wavenet")
 
 
 def test_an_unknown_kind_is_answered_with_the_kinds() -> None:

@@ -28,6 +28,13 @@ FIRST_PARTY = {
     "bpe": "stlm-bpe",
     "llama": "stlm-llama",
     "causal_lm": "stlm-llama",
+    "hubert": "stlm-hubert",
+    "hubert_25hz": "stlm-hubert",
+    "fcpe": "stlm-pitch",
+    "praat": "stlm-pitch",
+    "pitch_vqvae": "stlm-pitch",
+    "style_w2v2": "stlm-style",
+    "hifigan": "stlm-hifigan",
 }
 """Which first-party distribution brings a component, for the hint when it is not installed."""
 

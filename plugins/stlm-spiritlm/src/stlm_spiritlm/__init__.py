@@ -1,0 +1,1 @@
+"""Spirit LM: presets of the released models, their token formats, and the official habits with strings."""

@@ -1,0 +1,15 @@
+"""Speaking-style units, one a second, from a wav2vec2 sequence classifier."""
+
+from stlm.plugin import Component, hookimpl
+
+
+@hookimpl
+def stlm_unit_encoders() -> list[Component]:
+    return [
+        Component(
+            name="style_w2v2",
+            factory="stlm_style.encoder:build",
+            config="stlm_style.encoder:Config",
+            summary="one style unit a second from a wav2vec2 classifier, as in Spirit LM Expressive",
+        )
+    ]
