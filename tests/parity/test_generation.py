@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import stlm
+from stlm.audio import read_audio
 from stlm.generate import GenerationOptions
 from stlm.system import SpeechTextLM
 from stlm.types import Audio, Document, Speech, TextSpan
@@ -154,3 +155,19 @@ def test_nothing_that_the_model_wrote_is_dropped(golden: dict[str, Any], systems
         document = system.codec.decode(case["new_ids"])
         symbols = system.codec.to_string(document)
         assert count_hubert(symbols) == count_hubert(as_text(system, case["new_ids"])), case["desc"]
+
+
+def test_three_encoders_share_one_reading_of_a_file(
+    systems: dict[str, SpeechTextLM], goldens: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def counted(*given: Any, **options: Any) -> Audio:
+        opened.append(str(given[0]))
+        return read_audio(*given, **options)
+
+    monkeypatch.setattr("stlm.system.read_audio", counted)
+    path = goldens / "wavs" / "a08_short_word.flac"
+    (span,) = systems["spirit-lm-expressive-7b"].encode(path)
+    assert set(span.streams) == {"hubert", "pitch", "style"}
+    assert opened == [str(path)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from stlm.errors import ConfigError, DataError
 from stlm.testing.fakes import batch_of
@@ -80,6 +82,44 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no_such_model"}))
     with pytest.raises(DataError, match="cannot load a causal LM"):
         pretrained.build(pretrained.Config(path=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda state: state.pop("model.layers.0.mlp.down_proj.weight"), "down_proj.weight' is missing"),
+        (lambda state: state.update({"model.layers.7.x": torch.ones(1)}), "'model.layers.7.x' has no place"),
+        (lambda state: state.update({"model.norm.weight": torch.ones(3)}), "'model.norm.weight' has another shape"),
+    ],
+)
+def test_weights_that_do_not_fit_are_never_replaced_by_random_ones(
+    tmp_path: Path, backbone: HuggingFaceBackbone, change: Callable[[dict], None], fault: str, capfd
+) -> None:
+    backbone.save(tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    change(state)
+    save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    capfd.readouterr()
+    with pytest.raises(DataError, match=fault):
+        pretrained.build(pretrained.Config(path=str(tmp_path)))
+    assert "LOAD REPORT" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_changed_number_of_layers_is_noticed(tmp_path: Path, backbone: HuggingFaceBackbone, layers: int) -> None:
+    backbone.save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": layers}))
+    with pytest.raises(DataError, match=r"weight 'model.layers.*config.json"):
+        pretrained.build(pretrained.Config(path=str(tmp_path)))
+
+
+def test_constants_of_older_checkpoints_are_passed_over(tmp_path: Path, backbone: HuggingFaceBackbone) -> None:
+    backbone.save(tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    state["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(4)
+    save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    assert pretrained.build(pretrained.Config(path=str(tmp_path))) is not None
 
 
 def test_a_backbone_never_shrinks(backbone: HuggingFaceBackbone) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from stlm.errors import ConfigError, DataError
 from stlm_llama.backbone import HuggingFaceBackbone
+
+BUFFERS = (".inv_freq", ".masked_bias", ".attn.bias", ".attention.bias")
+"""Ends of names of constants that older checkpoints hold and no model reads."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -38,13 +45,54 @@ def build(config: Config) -> HuggingFaceBackbone:
 
 
 def load_model(path: str, dtype: torch.dtype, *, rope_base: float | None = None) -> PreTrainedModel:
-    """A causal LM from a directory or the hub; weights from safetensors, no code from the repository."""
+    """A causal LM from a directory or the hub; no code from the repository, and every weight from the file.
+
+    Raises:
+        DataError: it cannot be read, or a weight is missing, unknown or of another shape than config.json says.
+    """
     is_local = Path(path).exists() or path.startswith((".", "/", "~"))
+    options = {} if rope_base is None else {"rope_parameters": {"rope_type": "default", "rope_theta": rope_base}}
     try:
-        options = {} if rope_base is None else {"rope_parameters": {"rope_type": "default", "rope_theta": rope_base}}
-        return AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, local_files_only=is_local, trust_remote_code=False, **options
-        )
+        with _without_report():
+            model, report = AutoModelForCausalLM.from_pretrained(
+                path,
+                dtype=dtype,
+                local_files_only=is_local,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,  # they are in the report, by name
+                output_loading_info=True,
+                **options,
+            )
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(f"cannot load a causal LM from {path!r}: {reason}") from error
+    _check(report, path)
+    return model
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """transformers prints a table of what does not fit and goes on with random weights; here it is an error."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
+
+
+def _check(report: Mapping[str, Any], path: str) -> None:
+    """Raise DataError for the first weight that is not as config.json says."""
+    mismatched = sorted(key if isinstance(key, str) else key[0] for key in report["mismatched_keys"])
+    unexpected = sorted(key for key in report["unexpected_keys"] if not key.endswith(BUFFERS))
+    for keys, fault in (
+        (sorted(report["missing_keys"]), "is missing"),
+        (mismatched, "has another shape"),
+        (unexpected, "has no place in the model"),
+    ):
+        if keys:
+            more = f" (and {len(keys) - 1} more)" if len(keys) > 1 else ""
+            raise DataError(
+                f"{path}: weight {keys[0]!r} {fault}{more}, expected what config.json says: the files do not belong "
+                "together or are incomplete; copy them again"
+            )
