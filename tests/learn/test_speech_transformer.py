@@ -76,7 +76,7 @@ def test_it_equals_the_model_itself_at_every_layer(kind: str, variant: str) -> N
 
 
 @pytest.mark.parametrize("variant", ["group norm", "large", "other strides"])
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 0.05)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 0.05), ("bf16-fast", 0.05)])
 def test_a_batch_gives_what_singles_give(variant: str, precision: Any, tolerance: float) -> None:
     transformer = SpeechTransformer(make_model(**VARIANTS[variant]), precision=precision)
     edges = [transformer.window + frames * transformer.hop + change for frames in (0, 1, 2) for change in (-1, 0, 1)]
@@ -196,7 +196,7 @@ def test_packed_weights_give_what_plain_ones_give(
     ("options", "arguments", "message"),
     [
         ({}, {"layer": 0}, "layer must be 1"),
-        ({}, {"precision": "fp16"}, "precision must be one of fp32, bf16"),
+        ({}, {"precision": "fp16"}, "precision must be one of fp32, bf16, bf16-fast"),
         ({"conv_pos_batch_norm": True}, {}, "conv_pos_batch_norm"),
     ],
 )

@@ -77,7 +77,7 @@ def make_quantizer_state(sizes: QuantizerSizes) -> dict[str, torch.Tensor]:
     for place, (before, after) in zip((0, 2, 4), pairwise(widths), strict=True):
         state[f"{place}.weight"] = torch.randn(after, before) * 2 / before**0.5
         state[f"{place}.bias"] = torch.randn(after) * 0.1
-    state["4.bias"][-1] += 3.0  # so that blanks occur
+    state["4.bias"][-1] += 9.0  # so that blanks occur
     return state
 
 

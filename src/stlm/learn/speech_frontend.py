@@ -22,8 +22,8 @@ from torch.nn import functional as F
 
 from stlm.learn.linear import Linear
 
-BLOCK = 400  # rows out of the fast part at once; 200 to 5000 are within 4 % on Zen 4, and memory stays small
-FAST = 40  # samples a row: the layers up to this stride are the fast part, seven eighths of all the work
+BLOCK = 200  # rows out of the fast part at once; 100 to 2500 are within 4 % on Zen 4, and memory stays small
+BLOCKED = 80  # samples a row: layers up to this stride run in blocks, all but a twentieth of the work
 WINDOWS = 512
 STATISTICS_BLOCK = 1 << 16
 
@@ -33,19 +33,29 @@ class SpeechFrontEnd:
 
     Args:
         convolutions: its layers, with group norm on the first or layer norm on each.
-        dtype: float32 or bfloat16, after the first convolution, which is float32.
+        dtype: of the products of the layers up to `rounded_stride`, float32 or bfloat16. The first convolution and
+            the other layers are float32: later ones cost little and bring in most of the rounding error.
         device: where to compute.
+        rounded_stride: samples from row to row of the last layer that is of `dtype`.
     """
 
-    def __init__(self, convolutions: Iterable[nn.Module], *, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self,
+        convolutions: Iterable[nn.Module],
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        rounded_stride: int = BLOCKED,
+    ) -> None:
         first, *rest = convolutions
         self._first = _FirstConvolution(first, device)
-        self._rest = [_Convolution(layer, dtype, device) for layer in rest]
-        self._dtype, self._device = dtype, device
+        self._device = device
         self._sizes = [(layer.conv.kernel_size[0], layer.conv.stride[0]) for layer in [first, *rest]]
         strides = list(itertools.accumulate((stride for _, stride in self._sizes), operator.mul))
-        fast = max(1, sum(stride <= FAST for stride in strides))
-        self._fast, self._slow = self._rest[: fast - 1], self._rest[fast - 1 :]
+        fast = max(1, sum(stride <= BLOCKED for stride in strides))
+        dtypes = [dtype if stride <= rounded_stride else torch.float32 for stride in strides[1:]]
+        layers = [_Convolution(layer, kind, device) for layer, kind in zip(rest, dtypes, strict=True)]
+        self._fast, self._slow = layers[: fast - 1], layers[fast - 1 :]
         self._fast_hop, self.hop = strides[fast - 1], strides[-1]
 
     @property
@@ -60,13 +70,13 @@ class SpeechFrontEnd:
         return max(0, (num_samples - self.window) // self.hop + 1)
 
     def __call__(self, wave: torch.Tensor) -> torch.Tensor:
-        """Frames ``[T, C]`` of one wave, ``float32[N]`` on the device."""
+        """Frames ``float32[T, C]`` of one wave, ``float32[N]`` on the device."""
         T = self.num_frames(len(wave))
         first = self._first.fitted_to(wave)
         total = _counts(self._slow, T)[0]
         step = BLOCK if self._device.type == "cpu" else total
         blocks = [self._fast_rows(wave, begin, min(step, total - begin), first) for begin in range(0, total, step)]
-        return _run(self._slow, torch.cat(blocks), T)
+        return _run(self._slow, torch.cat(blocks), T).float()
 
     def _fast_rows(
         self, wave: torch.Tensor, begin: int, count: int, first: Callable[[torch.Tensor], torch.Tensor]
@@ -76,7 +86,8 @@ class SpeechFrontEnd:
         needed = _counts(self._fast, count)[0]
         samples = wave[begin * self._fast_hop :][: (needed - 1) * stride + kernel]
         windows = F.pad(samples, (0, (needed - 1) * stride + kernel - len(samples))).unfold(0, kernel, stride)
-        rows = torch.cat([first(part).to(self._dtype) for part in windows.split(WINDOWS)])
+        dtype = self._fast[0].dtype if self._fast else torch.float32
+        rows = torch.cat([first(part).to(dtype) for part in windows.split(WINDOWS)])
         return _run(self._fast, rows, count)
 
 
@@ -91,7 +102,7 @@ def _counts(convolutions: Sequence[_Convolution], count: int) -> list[int]:
 def _run(convolutions: Sequence[_Convolution], rows: torch.Tensor, count: int) -> torch.Tensor:
     """The first `count` rows of what convolutions make of `rows`; may write into `rows`."""
     for convolution, wanted in zip(convolutions, _counts(convolutions, count)[1:], strict=True):
-        rows = convolution(rows, convolution.rows_out(wanted))[:wanted]
+        rows = convolution(rows.to(convolution.dtype), convolution.rows_out(wanted))[:wanted]
     return rows
 
 
@@ -140,7 +151,7 @@ class _Convolution:
 
     def __init__(self, layer: Any, dtype: torch.dtype, device: torch.device) -> None:
         convolution: nn.Conv1d = layer.conv
-        self.kernel, self.stride = convolution.kernel_size[0], convolution.stride[0]
+        self.kernel, self.stride, self.dtype = convolution.kernel_size[0], convolution.stride[0], dtype
         self._activation = layer.activation
         norm = getattr(layer, "layer_norm", None)
         self._norm = (

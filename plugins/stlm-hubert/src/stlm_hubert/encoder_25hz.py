@@ -7,7 +7,7 @@ Sounds beyond 100 s are encoded in independent pieces, and pieces below 0.08 s g
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ class Config:
         path: directory with the two files of the official checkpoint, or one written by ``save``.
         model_file, quantizer_file: names of the official files.
         stream: name of the stream.
-        precision: ``fp32``, or ``bf16``: about twice as fast on a processor with bfloat16 products, with a few per
+        chunk: samples at 16 kHz of the longest piece that is encoded as one; 0: as saved, or 1,600,000 (100 s).
+        precision: ``fp32``, ``bf16`` or ``bf16-fast``: faster on a processor with bfloat16 products, with a few per
             cent of the units different. The quantizer is always fp32.
         device: where to compute.
     """
@@ -44,12 +45,17 @@ class Config:
     model_file: str = "mhubert_base_25hz.pt"
     quantizer_file: str = "L11_quantizer_500.pt"
     stream: str = "hubert"
+    chunk: int = 0
     precision: str = "fp32"
     device: str = "cpu"
 
+    def __post_init__(self) -> None:
+        if self.chunk and self.chunk < SHORTEST:
+            raise ConfigError(f"hubert_25hz: chunk is {self.chunk} samples, expected {SHORTEST} or more")
+
 
 def build(config: Config) -> Hubert25HzEncoder:
-    return Hubert25HzEncoder(_read(config), stream=config.stream, precision=config.precision, device=config.device)
+    return Hubert25HzEncoder(config)
 
 
 def _read(config: Config) -> Hubert25HzModel:
@@ -69,21 +75,23 @@ def _read(config: Config) -> Hubert25HzModel:
 class Hubert25HzEncoder(SpeechUnitEncoder):
     """Units 0 to V - 1, and V where a whole piece is blank."""
 
-    def __init__(
-        self, model: Hubert25HzModel, *, stream: str = "hubert", precision: str = "fp32", device: str = "cpu"
-    ) -> None:
-        self._model, self._stream, self._precision, self._device = model, stream, precision, device
-        self._transformer = SpeechTransformer(model.hubert(), layer=LAYER, precision=precision, device=device)
-        self._quantizer = model.quantizer_layers().to(device)
+    def __init__(self, config: Config) -> None:
+        model = _read(config)
+        chunk = config.chunk or model.chunk or CHUNK
+        self._config = replace(config, chunk=chunk)
+        self._transformer = SpeechTransformer(
+            model.hubert(), layer=LAYER, precision=config.precision, device=config.device
+        )
+        self._quantizer = model.quantizer_layers().to(config.device)
         self._blank = model.sizes.vocab_size
         self._spec = StreamSpec(
-            name=stream,
+            name=config.stream,
             codebook_sizes=(model.sizes.vocab_size + 1,),
             sample_rate=SAMPLE_RATE,
             hop=self._transformer.hop,
             window=self._transformer.window,
-            fingerprint=model.fingerprint,
-            chunk=CHUNK,
+            fingerprint=model.fingerprint_at(chunk),
+            chunk=chunk,
             shortest=SHORTEST,
         )
 
@@ -95,7 +103,15 @@ class Hubert25HzEncoder(SpeechUnitEncoder):
         return units_of_pieces(self._spec, batch, self._codes)
 
     def save(self, directory: Path) -> None:
-        self._model.save(directory, self._stream)
+        """Copy the files' content; the weights in use are packed for one processor, so they are read again.
+
+        Raises:
+            DataError: the files are no longer those that were loaded.
+        """
+        model = _read(self._config)
+        if model.fingerprint_at(self._spec.chunk) != self._spec.fingerprint:
+            raise DataError(f"{self._config.path}: the files changed since they were loaded: load the encoder again")
+        model.save(directory, self._spec.name, self._spec.chunk)
 
     @torch.inference_mode()
     def _codes(self, waves: list[np.ndarray]) -> list[np.ndarray]:
@@ -104,8 +120,4 @@ class Hubert25HzEncoder(SpeechUnitEncoder):
         return [fill_blanks(codes, self._blank) for codes in best]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self._model, self._stream, self._precision, self._device)
-
-
-def _rebuilt(model: Hubert25HzModel, stream: str, precision: str, device: str) -> Hubert25HzEncoder:
-    return Hubert25HzEncoder(model, stream=stream, precision=precision, device=device)
+        return build, (self._config,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,14 @@ class Hubert25HzModel:
         state: tensors by the names of ``HubertModel``, up to the last layer that is run, weight norm folded.
         sizes: of the quantizer.
         quantizer: its tensors, keys ``0, 2, 4``.
+        chunk: samples of the longest piece, where the encoder was saved with one; else 0.
     """
 
     options: dict[str, Any]
     state: dict[str, torch.Tensor]
     sizes: QuantizerSizes
     quantizer: dict[str, torch.Tensor]
+    chunk: int = 0
 
     @classmethod
     def checked(
@@ -76,19 +78,19 @@ class Hubert25HzModel:
     def quantizer_layers(self) -> nn.Sequential:
         return make_quantizer(self.sizes, self.quantizer, "the quantizer")
 
-    @property
-    def fingerprint(self) -> str:
-        """Of weights and options; equal for both layouts. Precision and device only round, and do not count."""
-        return fingerprint(self._arrays, {"hubert": self.options, "quantizer": asdict(self.sizes)})
+    def fingerprint_at(self, chunk: int) -> str:
+        """Of weights, options and `chunk`, equal for both layouts; precision and device only round and do not count."""
+        identity = {"hubert": self.options, "quantizer": asdict(self.sizes), "chunk": chunk}
+        return fingerprint(self._arrays, identity)
 
     @property
     def _arrays(self) -> dict[str, torch.Tensor]:
         named = {f"hubert.{name}": value for name, value in self.state.items()}
         return named | {f"quantizer.{name}": value for name, value in self.quantizer.items()}
 
-    def save(self, directory: Path, stream: str) -> None:
+    def save(self, directory: Path, stream: str, chunk: int) -> None:
         save_file(self._arrays, directory / WEIGHTS)
-        content = {"stream": stream, "hubert": self.options, "quantizer": asdict(self.sizes)}
+        content = {"stream": stream, "chunk": chunk, "hubert": self.options, "quantizer": asdict(self.sizes)}
         (directory / OPTIONS).write_text(json.dumps(content, indent=2) + "\n")
 
 
@@ -108,13 +110,14 @@ def read_saved(directory: Path) -> Hubert25HzModel:
         reason = " ".join(str(error).split())
         raise FormatError(f"{path}: key 'hubert' is no configuration ({reason}): save the encoder again") from error
     entry(options, "num_hidden_layers", int, path)
-    return Hubert25HzModel.checked(
+    model = Hubert25HzModel.checked(
         options=options,
         state=_under("hubert.", arrays),
         sizes=QuantizerSizes.from_mapping(entry(content, "quantizer", dict, path), path),
         quantizer=_under("quantizer.", arrays),
         paths=(directory / WEIGHTS, directory / WEIGHTS),
     )
+    return replace(model, chunk=entry({"chunk": 0, **content}, "chunk", int, path))
 
 
 def read_json(path: str | Path) -> dict[str, Any]:

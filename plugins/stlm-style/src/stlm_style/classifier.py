@@ -17,12 +17,13 @@ from stlm.errors import DataError, FormatError
 from stlm.learn.fingerprint import fingerprint
 from stlm.learn.speech_model import filled_model
 from stlm.learn.speech_transformer import check_supported
-from stlm.learn.weights import fold_weight_norm, load_exactly, read_weights
+from stlm.learn.weights import entry, fold_weight_norm, load_exactly, read_weights
 
 OPTIONS = "config.json"
 SAFE, TORCH = "model.safetensors", "pytorch_model.bin"
 BODY = "wav2vec2."
 HEAD = ("projector", "classifier")
+CHUNK = "stlm_chunk"  # our own key of config.json; transformers passes it over
 UNUSED = "wav2vec2.masked_spec_embed"  # only training masks frames
 
 
@@ -82,15 +83,20 @@ class StyleClassifier:
         return body, head["projector"], head["classifier"]
 
     @property
-    def fingerprint(self) -> str:
-        """Of the weights that are used and of the options that decide shapes; not of how weight norm is stored."""
+    def chunk(self) -> int:
+        """Samples of the longest piece, where the encoder was saved with one; else 0."""
+        return entry({CHUNK: 0, **self.options}, CHUNK, int, f"{self.path}: {OPTIONS}")
+
+    def fingerprint_at(self, chunk: int) -> str:
+        """Of the weights that are used, options that decide shapes, and `chunk`; not of how weight norm is stored."""
         folded = fold_weight_norm(self.state, self.path)
         folded.pop(UNUSED, None)
         heads = {"num_attention_heads": self.config.num_attention_heads, "conv_stride": list(self.config.conv_stride)}
+        heads["chunk"] = chunk
         return fingerprint(folded, heads)
 
-    def save(self, directory: Path) -> None:
-        (directory / OPTIONS).write_text(json.dumps(self.options, indent=2) + "\n")
+    def save(self, directory: Path, chunk: int) -> None:
+        (directory / OPTIONS).write_text(json.dumps({**self.options, CHUNK: chunk}, indent=2) + "\n")
         save_file({name: value.contiguous() for name, value in self.state.items()}, directory / SAFE)
 
 

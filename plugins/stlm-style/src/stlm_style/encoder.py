@@ -8,7 +8,7 @@ nothing, as in the official encoder.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from stlm.errors import ConfigError
+from stlm.errors import ConfigError, DataError
 from stlm.interfaces import SpeechUnitEncoder
 from stlm.learn.speech_model import units_of_pieces
 from stlm.learn.speech_transformer import SpeechTransformer
 from stlm.types import Audio, StreamSpec, Units
-from stlm_style.classifier import StyleClassifier, read_classifier
+from stlm_style.classifier import read_classifier
 
 SAMPLE_RATE = 16000
 FRAMES = 50  # of the transformer in a unit
@@ -37,6 +37,7 @@ class Config:
         path: directory of a ``Wav2Vec2ForSequenceClassification``: ``config.json`` and ``pytorch_model.bin`` or
             ``model.safetensors``.
         stream: name of the stream.
+        chunk: samples at 16 kHz of the longest piece that is encoded as one; 0: as saved, or 1,600,000 (100 s).
         precision: ``fp32``, or ``bf16``: about twice as fast on a processor with bfloat16 products. Projection, mean
             and classifier are always fp32.
         device: where to compute.
@@ -44,35 +45,39 @@ class Config:
 
     path: str = ""
     stream: str = "style"
+    chunk: int = 0
     precision: str = "fp32"
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.chunk and self.chunk < SHORTEST:
+            raise ConfigError(f"style_w2v2: chunk is {self.chunk} samples, expected {SHORTEST} or more")
 
 
 def build(config: Config) -> StyleEncoder:
     if not config.path:
         raise ConfigError("style_w2v2 needs a model: set path to the directory of a wav2vec2 classifier, got ''")
-    classifier = read_classifier(Path(config.path))
-    return StyleEncoder(classifier, stream=config.stream, precision=config.precision, device=config.device)
+    return StyleEncoder(config)
 
 
 class StyleEncoder(SpeechUnitEncoder):
     """The most probable class of each second."""
 
-    def __init__(
-        self, classifier: StyleClassifier, *, stream: str = "style", precision: str = "fp32", device: str = "cpu"
-    ) -> None:
-        self._stored, self._stream, self._precision, self._device = classifier, stream, precision, device
-        body, projector, head = classifier.parts()
-        self._transformer = SpeechTransformer(body, precision=precision, device=device, normalize=True)
-        self._projector, self._head = projector.to(device), head.to(device)
+    def __init__(self, config: Config) -> None:
+        stored = read_classifier(Path(config.path))
+        chunk = config.chunk or stored.chunk or CHUNK
+        self._config = replace(config, chunk=chunk)
+        body, projector, head = stored.parts()
+        self._transformer = SpeechTransformer(body, precision=config.precision, device=config.device, normalize=True)
+        self._projector, self._head = projector.to(config.device), head.to(config.device)
         self._spec = StreamSpec(
-            name=stream,
+            name=config.stream,
             codebook_sizes=(head.out_features,),
             sample_rate=SAMPLE_RATE,
             hop=FRAMES * self._transformer.hop,
             window=self._transformer.window,
-            fingerprint=classifier.fingerprint,
-            chunk=CHUNK,
+            fingerprint=stored.fingerprint_at(chunk),
+            chunk=chunk,
             shortest=SHORTEST,
         )
 
@@ -84,7 +89,15 @@ class StyleEncoder(SpeechUnitEncoder):
         return units_of_pieces(self._spec, batch, self._codes)
 
     def save(self, directory: Path) -> None:
-        self._stored.save(directory)
+        """Copy the files' content; the weights in use are packed for one processor, so they are read again.
+
+        Raises:
+            DataError: the files are no longer those that were loaded.
+        """
+        stored = read_classifier(Path(self._config.path))
+        if stored.fingerprint_at(self._spec.chunk) != self._spec.fingerprint:
+            raise DataError(f"{self._config.path}: the files changed since they were loaded: load the encoder again")
+        stored.save(directory, self._spec.chunk)
 
     @torch.inference_mode()
     def _codes(self, waves: list[np.ndarray]) -> list[np.ndarray]:
@@ -92,7 +105,7 @@ class StyleEncoder(SpeechUnitEncoder):
         return [self._head(rows).argmax(1).cpu().numpy() for rows in pooled]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self._stored, self._stream, self._precision, self._device)
+        return build, (self._config,)
 
 
 def means(rows: torch.Tensor) -> torch.Tensor:
@@ -102,7 +115,3 @@ def means(rows: torch.Tensor) -> torch.Tensor:
     counts = torch.full((len(filled), 1), float(FRAMES), device=rows.device)
     counts[-1] -= -T % FRAMES
     return filled.sum(1) / counts
-
-
-def _rebuilt(classifier: StyleClassifier, stream: str, precision: str, device: str) -> StyleEncoder:
-    return StyleEncoder(classifier, stream=stream, precision=precision, device=device)
