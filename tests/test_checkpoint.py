@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from stlm import checkpoint
-from stlm.checkpoint import read_run_file, run_parts, save_system
+from stlm.checkpoint import read_run_file, run_parts, save_system, write_run_file
 from stlm.errors import DataError, FormatError, PluginError
 from stlm.system import SpeechTextLM
 from stlm.testing.documents import plain
@@ -135,6 +135,11 @@ def test_a_plugin_that_is_not_installed_is_named(run: Path) -> None:
         load(run)
 
 
+def change(run: Path, **values: object) -> None:
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, **values}))
+
+
 @pytest.mark.parametrize(
     ("damage", "error", "message"),
     [
@@ -148,6 +153,16 @@ def test_a_plugin_that_is_not_installed_is_named(run: Path) -> None:
         (lambda run: (run / "format.yaml").unlink(), DataError, "cannot be read as a format"),
         (lambda run: (run / "format.yaml").write_text("blocks: ["), DataError, "cannot be read as a format"),
         (lambda run: (run / "text" / "bytes.txt").unlink(), DataError, "not a saved ByteText"),
+        (lambda run: (run / "run.json").write_text("[]"), DataError, "list, expected a JSON object"),
+        (lambda run: (run / "run.json").write_bytes(b'{"a": "\xe9"}'), DataError, "not valid JSON"),
+        (lambda run: change(run, components=None), DataError, "components is None, expected an object of texts"),
+        (lambda run: change(run, streams=["energy"]), DataError, "streams is .*expected an object of texts"),
+        (lambda run: change(run, codec_fingerprint=None), DataError, "codec_fingerprint is None, expected text"),
+        (lambda run: change(run, components={"text": 7}), DataError, "components is .*expected an object of texts"),
+        (lambda run: (run / "format.yaml").write_text(""), DataError, "format.yaml: .*got NoneType"),
+        (lambda run: (run / "format.yaml").write_bytes(b"x: \xe9"), DataError, "cannot be read as a format"),
+        (lambda run: (run / "format.yaml").write_text("blocks: 3"), FormatError, "format.yaml: an entry is not of"),
+        (lambda run: (run / "format.yaml").write_text("blocs: 3"), FormatError, "format.yaml: .*did you mean 'blocks'"),
     ],
 )
 def test_a_damaged_run_says_what_is_wrong(run: Path, damage, error: type[Exception], message: str) -> None:
@@ -160,3 +175,23 @@ def test_a_library_that_is_missing_is_recorded_as_such(monkeypatch: pytest.Monke
     monkeypatch.setattr(checkpoint, "LIBRARIES", ("numpy", "no-such-library"))
     found = checkpoint.installed_versions()
     assert found["no-such-library"] == "not installed" and found["numpy"] == np.__version__
+
+
+@pytest.mark.parametrize("record", [None, "{}", '{"run_version": 1}'])
+def test_what_is_not_ours_is_never_replaced(tmp_path: Path, record: str | None) -> None:
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "thesis.txt").write_text("years of work")
+    if record:
+        (tmp_path / "run.json").write_text(record)
+    made = system()
+    for save in (save_system, lambda made, root: write_run_file(root, made.codec, made.components)):
+        with pytest.raises(DataError, match=r"holds text, which saving would replace.*choose another directory"):
+            save(made, tmp_path)
+    assert (tmp_path / "text" / "thesis.txt").read_text() == "years of work"
+    assert not (tmp_path / "format.yaml").exists()
+
+
+def test_a_system_goes_into_a_directory_that_holds_other_files(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("mine")
+    save_system(system(), tmp_path)
+    assert (tmp_path / "notes.md").read_text() == "mine" and load(tmp_path).vocoder is not None

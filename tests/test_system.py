@@ -14,7 +14,7 @@ from stlm.codec import StreamParser, TextDelta
 from stlm.errors import ConfigError, DataError
 from stlm.generate import GenerationOptions
 from stlm.interfaces import BackboneCache, BackboneLM, Hidden
-from stlm.system import SpeechTextLM
+from stlm.system import SpeechFile, SpeechTextLM
 from stlm.testing.documents import plain
 from stlm.testing.factories import energy_format, make_codec, make_sounds, tiny_system
 from stlm.testing.fakes import ByteText, EnergyEncoder, ToneVocoder
@@ -262,3 +262,19 @@ def test_generation_without_force_may_write_any_id_of_the_format() -> None:
     (forced,) = system.continue_ids(prompt, to="speech", options=options)
     assert free.tolist() == [text_id] * 2
     assert text_id not in forced.tolist()
+
+
+def test_a_candidate_without_anything_to_score_is_refused() -> None:
+    """Its likelihood would be that of nothing: 0, above all others."""
+    silence = Speech(audio=Audio(samples=np.zeros(10, np.float32), sample_rate=16000))
+    for empty in ("", [], [Marker(name="[ASR]")]):
+        with pytest.raises(DataError, match="candidate 1 has no text and no unit of speech"):
+            tiny_system().score(["a"], [" b", empty])
+    with pytest.raises(DataError, match=r"0.001 s are too short for a single unit"):
+        tiny_system().score(["a"], [" b", [silence]])
+
+
+def test_a_prompt_of_speech_without_a_unit_is_refused(tmp_path: Path) -> None:
+    write_audio(tmp_path / "a.wav", Audio(samples=np.zeros(300, np.float32), sample_rate=16000))
+    with pytest.raises(DataError, match=r"a.wav: 0.019 s are too short for a single unit"):
+        tiny_system().generate([SpeechFile(tmp_path / "a.wav")], to="text")

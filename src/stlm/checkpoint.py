@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 from stlm.codec import Codec
-from stlm.errors import DataError, FormatError
+from stlm.errors import DataError, FormatError, StlmError
 from stlm.parts import Parts
 from stlm.plugin import Choice, default_registry
 from stlm.system import SpeechTextLM
@@ -31,12 +31,26 @@ from stlm.types import Format
 
 RUN_FILE = "run.json"
 RUN_VERSION = 1
+RUN_KEYS = {
+    "codec_fingerprint": str,
+    "text_fingerprint": str,
+    "format_sha256": str,
+    "streams": dict,
+    "components": dict,
+    "libraries": dict,
+}
+PARTS = ("format.yaml", "text", "encoders", "backbone", "vocoder")
 LIBRARIES = ("stlm", "torch", "torchaudio", "transformers", "pytorch-lightning", "peft", "numpy")
 
 
 def save_system(system: SpeechTextLM, directory: str | Path, config: Mapping[str, Any] | None = None) -> None:
-    """Write a system; parts that exist already are replaced, training checkpoints stay."""
+    """Write a system; parts of an earlier run are replaced, training checkpoints stay.
+
+    Raises:
+        DataError: the directory holds files of those names that are not ours.
+    """
     root = Path(directory)
+    _check_ours(root)
     root.mkdir(parents=True, exist_ok=True)
     (root / "format.yaml").write_text(yaml.safe_dump(system.codec.format.as_dict(), sort_keys=False))
     system.codec.text_encoder.save(_fresh(root / "text"))
@@ -45,13 +59,22 @@ def save_system(system: SpeechTextLM, directory: str | Path, config: Mapping[str
     system.backbone.save(_fresh(root / "backbone"))
     if system.vocoder is not None:
         system.vocoder.save(_fresh(root / "vocoder"))
-    write_run_file(root, system.codec, system.components, config)
+    _write_record(root, system.codec, system.components, config)
 
 
 def write_run_file(
     root: Path, codec: Codec, components: Mapping[str, str], config: Mapping[str, Any] | None = None
 ) -> None:
-    """Write ``run.json``, atomically."""
+    """Write ``run.json``, atomically.
+
+    Raises:
+        DataError: the directory holds files that the system's parts would replace and that are not ours.
+    """
+    _check_ours(root)
+    _write_record(root, codec, components, config)
+
+
+def _write_record(root: Path, codec: Codec, components: Mapping[str, str], config: Mapping[str, Any] | None) -> None:
     content = {
         "run_version": RUN_VERSION,
         "libraries": installed_versions(),
@@ -91,20 +114,40 @@ def read_run_file(directory: str | Path) -> dict[str, Any]:
         raise DataError(f"{directory}: no run directory (it has no {RUN_FILE}): train one with stlm train or stlm demo")
     try:
         content = json.loads(path.read_text())
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: not valid JSON ({error}): the run directory is damaged") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: {type(content).__name__}, expected a JSON object: the run directory is damaged")
     if content.get("run_version") != RUN_VERSION:
         raise FormatError(f"{path}: run version {content.get('run_version')}, this stlm reads {RUN_VERSION}")
+    for key, kind in RUN_KEYS.items():
+        value = content.get(key)
+        names = value.values() if isinstance(value, dict) else ()
+        if not isinstance(value, kind) or not all(isinstance(name, str) for name in names):
+            expected = "text" if kind is str else "an object of texts"
+            raise DataError(f"{path}: {key} is {value!r}, expected {expected}: the run directory is damaged")
     return content
 
 
 def load_format(path: str | Path) -> Format:
-    """A format from its YAML file."""
+    """A format from its YAML file.
+
+    Raises:
+        DataError: the file cannot be read, or is no mapping of YAML.
+        FormatError: an entry is unknown, missing or of the wrong kind.
+    """
     try:
         data = yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"{path}: cannot be read as a format: {str(error).splitlines()[0]}") from error
-    return Format.from_dict(data)
+    if not isinstance(data, dict):
+        raise DataError(f"{path}: cannot be read as a format: got {type(data).__name__}, expected blocks and layouts")
+    try:
+        return Format.from_dict(data)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise FormatError(f"{path}: an entry is not of the kind that a format has there ({error})") from error
 
 
 def run_parts(directory: str | Path) -> Parts:
@@ -127,6 +170,20 @@ def run_parts(directory: str | Path) -> Parts:
         },
         trained_with=run,
     )
+
+
+def _check_ours(root: Path) -> None:
+    """Raise DataError where saving would remove what no run of ours has written."""
+    found = [name for name in PARTS if (root / name).exists()]
+    if not found:
+        return
+    try:
+        read_run_file(root)
+    except StlmError as error:
+        raise DataError(
+            f"{root}: holds {', '.join(found)}, which saving would replace, but no run of this stlm ({error}): "
+            "choose another directory"
+        ) from error
 
 
 def _fresh(directory: Path) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 
 from stlm.audio import read_audio
 from stlm.codec import Codec, Delta, StreamParser, align
-from stlm.errors import ConfigError, DataError, did_you_mean
+from stlm.errors import ConfigError, DataError, FormatError, did_you_mean
 from stlm.generate import Engine, GenerationOptions, log_likelihoods
 from stlm.interfaces.backbone import BackboneLM
 from stlm.interfaces.unit_encoder import SpeechUnitEncoder, encode_streams
@@ -26,6 +26,7 @@ from stlm.types import (
     Speech,
     SpeechSpan,
     TextSpan,
+    Units,
     UnitSpan,
 )
 
@@ -69,6 +70,12 @@ def encode_audio(
     ]
 
 
+def anchor_units(codec: Codec, span: SpeechSpan) -> Units:
+    """The units that carry time in a recording; none of them, nothing said."""
+    layout = codec.format.layout(span.layout)
+    return span.streams[layout.rules[layout.anchor].stream]
+
+
 class SpeechTextLM:
     """Reads, listens, writes and speaks.
 
@@ -91,6 +98,8 @@ class SpeechTextLM:
         self.codec = codec
         self.encoders = dict(encoders)
         self.backbone = backbone
+        if vocoder is not None:
+            check_vocoder(codec, vocoder)
         self.vocoder = vocoder
         self.components = dict(components or {})
 
@@ -105,14 +114,23 @@ class SpeechTextLM:
         return encode_audio(self.codec, self.encoders, batch, layout=layout)
 
     def document(self, pieces: Sequence[Piece | str]) -> Document:
-        """A document of pieces: strings are text, `Speech` pieces are encoded, texts in a row are one text."""
+        """A document of pieces: strings are text, `Speech` pieces are encoded, texts in a row are one text.
+
+        Raises:
+            DataError: a piece of speech is too short for a single unit.
+        """
         waiting = [piece.audio for piece in pieces if isinstance(piece, Speech)]
-        encoded = iter(self.encode_batch(waiting)) if waiting else iter(())
-        spans = (
+        spans = self.encode_batch(waiting) if waiting else []
+        for audio, span in zip(waiting, spans, strict=True):
+            if not len(anchor_units(self.codec, span)):
+                name = audio.uri if isinstance(audio, AudioRef) else "a piece of speech"
+                raise DataError(f"{name}: {audio.seconds:.3f} s are too short for a single unit: leave it out")
+        encoded = iter(spans)
+        made = (
             TextSpan(text=piece) if isinstance(piece, str) else next(encoded) if isinstance(piece, Speech) else piece
             for piece in pieces
         )
-        return join_texts(spans)
+        return join_texts(made)
 
     def prompt_ids(self, document: Document, to: str) -> np.ndarray:
         """Ids of a prompt that is to go on in modality `to`; its marker is written where the modality changes."""
@@ -229,18 +247,25 @@ class SpeechTextLM:
     def score(
         self, prompt: Sequence[Piece | str], candidates: Sequence[Sequence[Piece | str] | str]
     ) -> list[tuple[float, float]]:
-        """Log-likelihood of each candidate after the prompt: (sum, mean per id). Markers are not counted."""
+        """Log-likelihood of each candidate after the prompt: (sum, mean per id). Markers are not counted.
+
+        Raises:
+            DataError: a candidate has nothing that counts (no text and no unit of speech).
+        """
         given = self.document(prompt)
         start = len(self.codec.encode(given, eos=False))
         documents = [given + self.document([item] if isinstance(item, str) else item) for item in candidates]
         sequences = [self.codec.encode(document, eos=False).ids for document in documents]
+        counted = [self.codec.kind_of(ids[start:]) > 0 for ids in sequences]
+        for number, counts in enumerate(counted):
+            if not counts.any():
+                raise DataError(
+                    f"candidate {number} has no text and no unit of speech, so it has no likelihood: leave it out"
+                )
         self.backbone.eval()
         scored = log_likelihoods(self.backbone, sequences)
-        results = []
-        for ids, values in zip(sequences, scored, strict=True):
-            counted = values[start:][self.codec.kind_of(ids[start:]) > 0]
-            results.append((float(counted.sum()), float(counted.mean()) if len(counted) else 0.0))
-        return results
+        kept = [values[start:][counts] for values, counts in zip(scored, counted, strict=True)]
+        return [(float(values.sum()), float(values.mean())) for values in kept]
 
     def synthesize(
         self, document: Document, *, voice: str | int | None = None, style: str | int | None = None
@@ -263,6 +288,17 @@ class SpeechTextLM:
         return self.vocoder
 
 
+def check_vocoder(codec: Codec, vocoder: Vocoder) -> None:
+    """Raise FormatError if a vocoder was made for other units than the codec's: their codes mean something else."""
+    for name, fingerprint in vocoder.accepts.items():
+        spec = codec.streams.get(name)
+        if spec is not None and spec.fingerprint != fingerprint:
+            raise FormatError(
+                f"the vocoder was made for stream {name!r} of encoder {fingerprint[:12]}, this system's is "
+                f"{spec.fingerprint[:12]}: give both the same codebook"
+            )
+
+
 def speak(
     codec: Codec,
     vocoder: Vocoder,
@@ -276,6 +312,7 @@ def speak(
     Raises:
         DataError: the document holds no speech.
     """
+    check_vocoder(codec, vocoder)
     spans = [span for span in document if isinstance(span, SpeechSpan | UnitSpan)]
     if not spans:
         raise DataError("the document holds no speech to synthesize: generate with to='speech'")

@@ -145,3 +145,34 @@ def test_audio_that_is_not_finite_is_not_written(tmp_path: Path) -> None:
 def test_writing_into_a_missing_directory_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="check that the directory exists"):
         write_audio(tmp_path / "no" / "a.wav", noise())
+
+
+@pytest.mark.parametrize("container", ["WAV", "WAVEX", "RF64"])
+def test_a_wav_that_is_shorter_than_its_header_says_was_cut_off(tmp_path: Path, container: str) -> None:
+    """libsndfile would read what is left of it without a word."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, noise().samples, RATE, format=container)
+    whole = path.read_bytes()
+    assert read_audio(path).num_samples == RATE
+    for length in (len(whole) - 1, len(whole) // 2, len(whole) - 2 * RATE):
+        path.write_bytes(whole[:length])
+        for read in (read_audio, probe_audio):
+            with pytest.raises(DataError, match=f"cut off after {length} bytes, expected {len(whole)}"):
+                read(path)
+    path.write_bytes(whole + b"LIST\x04\0\0\0abcd")
+    assert read_audio(path).num_samples == RATE, "what follows the samples does not matter"
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000])
+def test_a_wav_that_was_written_into_a_pipe_does_not_know_its_length(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "a.wav"
+    noise().save(path)
+    content = bytearray(path.read_bytes())
+    content[4:8] = content[40:44] = size.to_bytes(4, "little")
+    path.write_bytes(content)
+    assert read_audio(path).num_samples == RATE
+
+
+def test_a_name_that_no_file_can_have_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read as audio"):
+        read_audio(tmp_path / ("x" * 300 + ".wav"))

@@ -170,3 +170,171 @@ def test_changed_format_file_is_refused(
     (copy / "format.yaml").write_text(text.replace("rate_hz: 25.0", "rate_hz: 24.99"))
     assert main(["generate", str(copy), "--text", "hi"]) == 2
     assert "format.yaml was changed after training" in capsys.readouterr().err
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> Path:
+    Audio(samples=np.zeros(300, np.float32), sample_rate=16000).save(tmp_path / "short.wav")
+    return tmp_path / "short.wav"
+
+
+def decoded(units: object, system: Path, *more: str) -> int:
+    return main(["decode", str(units), "--system", str(system), "--out", str(system.parent / "spoken.wav"), *more])
+
+
+def encoded(system: Path, audio: list[Path], out: Path, form: str) -> int:
+    return main(["encode", *map(str, audio), "--system", str(system), "--as", form, "--out", str(out)])
+
+
+@pytest.mark.parametrize("form", ["string", "json", "npz"])
+def test_a_file_of_several_recordings_needs_an_index(
+    form: str, run_directory: Path, recording: Path, short: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    units = tmp_path / f"units.{'npz' if form == 'npz' else 'txt'}"
+    assert encoded(run_directory, [short, recording], units, form) == 0
+    assert "short.wav: too short for a single unit" in capsys.readouterr().err
+    assert decoded(units, run_directory) == 2
+    assert "holds 2 recordings: choose one with --index" in capsys.readouterr().err
+    assert decoded(units, run_directory, "--index", "1") == 0
+    for index, reason in (("0", "no units in it"), ("2", "no recording 2"), ("-1", "no recording -1")):
+        assert decoded(units, run_directory, "--index", index) == 2
+        assert reason in capsys.readouterr().err
+
+
+def test_encode_writes_every_file_in_order(
+    run_directory: Path, recording: Path, short: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(recording), str(short), str(recording)]
+    assert main(["encode", *files, "--system", str(run_directory)]) == 0
+    first, second, third, end = capsys.readouterr().out.split("\n")
+    assert first == third and first.startswith("[U") and not second and not end
+    assert main(["encode", *files, "--system", str(run_directory), "--as", "json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["audio"] for row in rows] == files and rows[1]["streams"]["logmel"]["codes"] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[U1][U1", "'[U1' is no unit"),
+        ("[U1]]", "']' is no unit"),
+        ("[U1]x[U2]", "'x[U2]' is no unit"),
+        ("[U99]", "'[U99]' is no unit"),
+        ("", "no units in it"),
+        ("missing.json", "missing.json: cannot be read (No such file or directory)"),
+        ("missing.npz", "missing.npz: no such file"),
+    ],
+)
+def test_decode_takes_nothing_but_units(
+    text: str, reason: str, run_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert decoded(text, run_directory) == 2
+    error = capsys.readouterr().err
+    assert reason in error and error.count("\n") == 1
+    assert decoded(" [U1] [U2] ", run_directory) == 0
+
+
+@pytest.mark.parametrize(
+    ("codes", "reason"),
+    [
+        ([-1], "whole numbers within 0..65535"),
+        ([70000], "whole numbers within 0..65535"),
+        ([20], "code 20 is outside 0..19"),
+        (["a"], "codes are whole numbers"),
+        ([1.7], "codes are whole numbers"),
+        ([True], "codes are whole numbers"),
+        ([float("nan")], "codes are whole numbers"),
+        (None, "codes are whole numbers"),
+        ([[1], [2, 3]], "ragged"),
+        ([[1, 2], [3, 4]], "has 2 codes a frame, expected 1"),
+        ([], "no units in it"),
+    ],
+)
+def test_decode_refuses_codes_that_are_none(
+    codes: object, reason: str, run_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "units.json").write_text(json.dumps({"streams": {"logmel": {"codes": codes}}}))
+    assert decoded(tmp_path / "units.json", run_directory) == 2
+    error = capsys.readouterr().err
+    assert reason in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("key", ["fingerprint", "frame_rate_hz"])
+@pytest.mark.parametrize("form", ["json", "npz"])
+def test_decode_refuses_units_of_another_encoder(
+    key: str, form: str, run_directory: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    units = tmp_path / f"units.{form}"
+    assert encoded(run_directory, [recording], units, form) == 0
+    if form == "json":
+        row = json.loads(units.read_text())
+        own, row["streams"]["logmel"][key] = row["streams"]["logmel"][key], "other"
+        units.write_text(json.dumps(row))
+    else:
+        arrays = dict(np.load(units))
+        origin = json.loads(str(arrays["stlm.streams"]))
+        own, origin["logmel"][key] = origin["logmel"][key], "other"
+        np.savez(units, **{**arrays, "stlm.streams": np.array(json.dumps(origin))})
+    assert decoded(units, run_directory) == 2
+    assert f"stream 'logmel' has {key} 'other', this system's has {own!r}" in capsys.readouterr().err
+
+
+def test_decode_refuses_files_that_hold_no_units(
+    run_directory: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert encoded(run_directory, [recording], tmp_path / "whole.npz", "npz") == 0
+    (tmp_path / "half.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:300])
+    (tmp_path / "empty.npz").write_bytes(b"")
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "list.json").write_text('{"streams": [1]}')
+    capsys.readouterr()
+    for name, reason in {
+        "half.npz": "not units as stlm encode --as npz writes them",
+        "empty.npz": "not units as stlm encode --as npz writes them",
+        "folder.json": "cannot be read (Is a directory)",
+        "list.json": "not units as stlm encode --as json writes them",
+        recording.name: "is no text",
+    }.items():
+        assert decoded(tmp_path / name, run_directory) == 2, name
+        error = capsys.readouterr().err
+        assert reason in error and error.count("\n") == 1
+
+
+def test_generate_refuses_speech_in_which_nothing_is_said(
+    run_directory: Path, short: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["generate", str(run_directory), "--speech", str(short), "--to", "text"]) == 2
+    assert "short.wav: 0.019 s are too short for a single unit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["tasks=[{name: windtunnel_cloze, num_pairs: 1, nr: 2}]"], "unknown option 'nr'"),
+        (["tasks=[{name: windtunnel_cloze}, {name: windtunnel_clozes}]"], "windtunnel_clozes"),
+        (["tasks=[{name: windtunnel_cloze}, {name: windtunnel_cloze, num_pairs: 2}]"], "two tasks are called"),
+        (["tasks=[{name: windtunnel_cloze}]", "reduce=summ"], "reduce must be one of sum, mean, got 'summ'"),
+        (["tasks=[{name: windtunnel_cloze}]", "span=all"], "span must be one of"),
+        (["tasks=[{name: windtunnel_cloze}]", "system=foo"], "leave out system="),
+    ],
+)
+def test_evaluate_checks_everything_before_it_scores_or_writes(
+    overrides: list[str], reason: str, run_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "items.jsonl").write_text("dear")
+    assert main(["evaluate", str(run_directory), *overrides, f"out={tmp_path}"]) == 2
+    error = capsys.readouterr().err
+    assert reason in error and "seq/s" not in error
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"items.jsonl": "dear"}
+
+
+def test_prepare_says_what_was_used_in_part_and_what_was_reused(
+    tmp_path: Path, recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording.with_suffix(".txt").write_bytes("café".encode("latin1"))
+    arguments = ["prepare", "source=folder", f"source.path={tmp_path}", f"out={tmp_path / 'shards'}", "num_shards=1"]
+    for reused in (0, 1):
+        assert main(arguments) == 0, capsys.readouterr().err
+        out = capsys.readouterr().out
+        assert f"0 inputs could not be used, 1 were used in part (see {tmp_path}/shards/quarantine.jsonl)" in out
+        assert f"{reused} of 1 shards reused" in out

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import MISSING as NOTHING
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, ClassVar
+
 import pytest
 import yaml
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
 
-from stlm.config.build import build_component, build_format, build_lora, typed_options
+from stlm.cli import main, plugins
+from stlm.config import hydra
+from stlm.config.build import as_plain, build_component, build_format, build_lora, typed_options
 from stlm.config.hydra import config_root, load_config
 from stlm.config.schema import DemoConfig, EvaluateConfig, LoraConfig, PrepareConfig, RecipeConfig, TrainConfig
 from stlm.errors import ConfigError, FormatError, PluginError
-from stlm.plugin import KINDS, default_registry
+from stlm.plugin import KINDS, Plugin, Registry, default_registry
 from stlm.testing.factories import base_codec
 from stlm.testing.fakes import ByteText, EnergyEncoder
 
@@ -44,6 +56,100 @@ def test_every_component_config_of_core_and_plugins_has_only_known_options() -> 
             options = {key: value for key, value in yaml.safe_load(path.read_text()).items() if value != "???"}
             kind = registry.config_type(path.parent.name, options.pop("name"))
             typed_options(kind, options, where=str(path))
+
+
+@pytest.mark.parametrize("path", sorted((config_root() / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_value_of_an_experiment_stands_in_the_composed_config(path: Path) -> None:
+    composed = as_plain(load_config("train", TrainConfig, [f"experiment={path.stem}"]))
+    wanted = yaml.safe_load(path.read_text())
+    wanted.pop("defaults", None)
+
+    def missing(wanted: Any, got: Any) -> Any:
+        if not isinstance(wanted, dict) or not isinstance(got, dict):
+            return [] if wanted == got else [(wanted, got)]
+        return [item for key, value in wanted.items() for item in missing(value, got.get(key))]
+
+    assert missing(wanted, composed) == []
+
+
+def test_an_option_of_a_part_that_comes_from_init_is_refused() -> None:
+    for item in ("backbone.hidden_size=64", "format=speech_text", "vocoder={name: griffinlim}", "+text_encoder.x=1"):
+        with pytest.raises(ConfigError, match="has no effect beside init=RUN"):
+            load_config("train", TrainConfig, ["init=RUN", item])
+    assert load_config("train", TrainConfig, ["init=RUN", "experiment=windtunnel"]).init == "RUN"
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        ("train", ["out="], "out is empty"),
+        ("recipe", ["recipe=bpe", "source=windtunnel", "out="], "out is empty"),
+        (
+            "prepare",
+            ["source=folder", "source.path=x", "out=y", "group_size=0"],
+            "group_size must be at least 1, got 0",
+        ),
+        ("demo", ["group_size=0"], "group_size must be at least 1"),
+    ],
+)
+def test_values_that_nothing_can_be_made_of_are_refused(name: str, overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(name, ROOTS[name][0], overrides)
+
+
+def test_the_demo_has_its_defaults_in_one_place() -> None:
+    """Where a default stood in the dataclass too, the two would drift apart."""
+    for entry in fields(DemoConfig):
+        assert entry.default in (MISSING, NOTHING, None), entry.name
+
+
+class TestPluginConfigs:
+    """What a plugin's configs/ package can hold, and what each verb makes of it."""
+
+    FILES: ClassVar[dict[str, str]] = {
+        "trainer/default.yaml": "max_steps: soon",
+        "trainer/mine.yaml": "max_steps: 7",
+        "trainer/oops.yaml": "max_steps: ${oops",
+        "trainer/open.yaml": "a: [1",
+        "trainer/list.yaml": "- 1",
+        "hydra/config.yaml": "a: 1",
+    }
+
+    @pytest.fixture
+    def plugin(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugin]:
+        root = tmp_path / "stlm_messy"
+        for name, text in {"__init__.py": "", "configs/__init__.py": "", **self.FILES}.items():
+            path = root / (f"configs/{name}" if name in self.FILES else name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.setattr(ConfigStore.instance(), "repo", deepcopy(ConfigStore.instance().repo))
+        made = Plugin(dist="stlm-messy", version="1", module="stlm_messy")
+        registry = Registry([*default_registry().plugins, made])
+        monkeypatch.setattr(hydra, "default_registry", lambda: registry)
+        monkeypatch.setattr(plugins, "default_registry", lambda: registry)
+        yield made
+        for name in [name for name in sys.modules if name.startswith("stlm_messy")]:
+            del sys.modules[name]
+
+    def test_broken_files_stop_no_verb(self, plugin: Plugin) -> None:
+        assert load_config("train", TrainConfig, ["trainer=mine"]).trainer.max_steps == 7
+
+    def test_a_name_of_the_core_stays_the_cores(self, plugin: Plugin) -> None:
+        assert load_config("train", TrainConfig).trainer.max_steps == 1000
+        with pytest.raises(ConfigError, match="max_steps"):
+            load_config("train", TrainConfig, ["trainer=stlm-messy/default"])
+
+    def test_they_are_listed_with_what_is_wrong(self, plugin: Plugin, capsys: pytest.CaptureFixture[str]) -> None:
+        found = hydra.unusable_configs(plugin)
+        assert [line.split(":")[0] for line in found] == [
+            f"configs/{name}.yaml" for name in ("hydra/config", "trainer/list", "trainer/open", "trainer/oops")
+        ]
+        assert not any("\n" in line for line in found)
+        assert main(["plugins"]) == 0
+        shown = capsys.readouterr().out
+        assert "stlm-messy 1  (broken: configs/hydra" in shown and "trainer/oops.yaml: GrammarParseError" in shown
+        assert main(["plugins", "doctor"]) == 1
 
 
 def test_typo_in_an_override_gets_a_suggestion() -> None:

@@ -82,3 +82,11 @@ def test_an_unknown_direction_is_refused() -> None:
 def test_text_that_cannot_be_halved_is_left_out() -> None:
     word = Utterance(id="a", text="word")
     assert "T" not in halve(word) and "T" not in halve(replace(word, text=""))
+
+
+def test_empty_halves_are_left_out() -> None:
+    utterance = make_utterance(1)
+    late = replace(utterance, words=tuple(replace(word, start=0, end=0) for word in utterance.words))
+    assert "S" not in halve(late) and not halve(late)["exact"]
+    assert "S" not in halve(Utterance(id="a", audio=Audio(samples=np.zeros(1, np.float32), sample_rate=16000)))
+    assert "T" not in halve(Utterance(id="a", text="word     "))

@@ -132,3 +132,18 @@ def test_what_cannot_be_scored_says_so(system: SpeechTextLM) -> None:
         score_items(system, LongerText(), span="all")
     with pytest.raises(DataError, match="no items"):
         score_items(system, Fixed())
+
+
+EMPTY = Speech(audio=Audio(samples=np.zeros(10, np.float32), sample_rate=16000))
+
+
+@pytest.mark.parametrize("span", ["continuation", "full"])
+def test_a_candidate_of_which_nothing_counts_never_wins(system: SpeechTextLM, span: str, caplog) -> None:
+    good = choice([text("a")], [text(" b")], [text(" c")], id="good")
+    for empty in ([EMPTY], [text("")], []):
+        bad = choice([text("a")], [text(" b")], empty, answer=1, id="bad")
+        scored = score_items(system, Fixed(good, bad), span=span)
+        assert [item.is_scored for item in scored] == [True, False]
+    assert "1 of 2 items have a candidate of which no id counts (the first: bad)" in caplog.text
+    with pytest.raises(DataError, match="every item has a candidate of which no id counts"):
+        score_items(system, Fixed(bad), span=span)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stlm.errors import ConfigError
+from stlm.errors import ConfigError, DataError
 from stlm.evals import ScoredItem, accuracy, by_tag
 
 
@@ -41,8 +41,31 @@ def test_an_unknown_reduction_is_refused() -> None:
         item((-1.0, -2.0)).credit("max")
 
 
-def test_a_candidate_without_counted_ids_is_no_division_by_zero() -> None:
-    assert item((0.0, -1.0), counts=(0, 2)).credit("mean") == 1.0
+@pytest.mark.parametrize("reduce", ["sum", "mean"])
+def test_a_candidate_without_counted_ids_has_no_score(reduce: str) -> None:
+    """Its sum of nothing would be 0, above any log-probability."""
+    with pytest.raises(DataError, match="item i: candidate 0 has no id that counts"):
+        item((0.0, -1.0), counts=(0, 2)).credit(reduce)
+
+
+def test_items_without_a_score_are_left_out_with_their_pair_and_counted() -> None:
+    items = [
+        item((0.0, -1.0), counts=(0, 2), group="a"),
+        item((-2.0, -1.0), group="a"),
+        item((-1.0, -2.0), group="b"),
+        item((-1.0, -2.0), answer=1, group="b"),
+    ]
+    found = accuracy(items)
+    assert (found.accuracy, found.n, found.items, found.left_out) == (50.0, 1, 2, 2)
+    assert found.as_dict()["left_out"] == 2
+    with pytest.raises(DataError, match="none of 2 items can be scored"):
+        accuracy(items[:2])
+
+
+def test_a_facet_in_which_nothing_can_be_scored_is_absent(caplog: pytest.LogCaptureFixture) -> None:
+    items = [item((0.0, -1.0), counts=(0, 2), way="S"), item((-1.0, -2.0), way="T")]
+    assert set(by_tag(items, "way")) == {"T"}
+    assert "way S: none of 1 items can be scored" in caplog.text
 
 
 def test_accuracy_is_the_mean_credit_in_per_cent() -> None:

@@ -152,3 +152,18 @@ def test_real_worker_processes_give_what_this_process_gives(mixture: MakeSources
     assert [content(batch) for batch in reference] == [content(batch) for batch in batches(iter(make(mixture)), 8)]
     resumed = through_loader(latest(reference[:3]), 5)
     assert [content(batch) for batch in resumed] == [content(batch) for batch in reference[3:]]
+
+
+@pytest.mark.parametrize("name", ["length", "rows", "num_streams", "pool", "seed"])
+def test_geometry_of_which_no_batch_can_be_made_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"feed: {name} must be at least"):
+        FeedOptions(**{name: -1})
+
+
+def test_streams_that_cannot_be_dealt_are_refused_before_a_loader_starts() -> None:
+    options = FeedOptions(num_streams=4)
+    options.check_lanes(2, 2)
+    options.check_lanes(4, 0)
+    for ranks, workers in ((3, 0), (2, 4), (1, -1)):
+        with pytest.raises(ConfigError, match=r"feed.*num_(streams|workers)"):
+            options.check_lanes(ranks, workers)

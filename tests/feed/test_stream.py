@@ -162,10 +162,11 @@ def test_too_few_groups_for_the_streams_say_so(shards: Path) -> None:
 @pytest.mark.parametrize("weights", [(), (0.0,), (1.0, -1.0)])
 def test_weights_must_make_a_mixture(shards: Path, weights: tuple[float, ...]) -> None:
     found = single(shards)[0]
-    sources = [
-        FeedSource(name="x", shards=found.shards, interleaver=found.interleaver, weight=weight) for weight in weights
-    ]
     with pytest.raises(ConfigError, match="mixture weights must be positive"):
+        sources = [
+            FeedSource(name="x", shards=found.shards, interleaver=found.interleaver, weight=weight)
+            for weight in weights
+        ]
         LogicalStream(sources, base_codec())
 
 

@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from stlm.errors import ConfigError, DataError
 from stlm.generate import Engine, GenerationOptions
-from stlm.generate.sampling import choose, row_generator
+from stlm.generate.sampling import COLDEST, choose, row_generator
 from stlm.interfaces import BackboneCache, BackboneLM, Hidden
 from stlm.testing.fakes import TinyBackbone
 
@@ -183,7 +183,18 @@ def test_empty_requests_are_answered() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"temperature": -1}, {"top_p": 0}, {"top_p": 1.2}, {"top_k": -1}, {"max_new_tokens": -1}]
+    "options",
+    [
+        {"temperature": -1},
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"temperature": 1e-300},
+        {"top_p": 0},
+        {"top_p": 1.2},
+        {"top_p": float("nan")},
+        {"top_k": -1},
+        {"max_new_tokens": -1},
+    ],
 )
 def test_options_out_of_range_are_refused(options: dict) -> None:
     with pytest.raises(ConfigError, match="generation needs"):
@@ -231,3 +242,7 @@ def test_forbidden_ids_are_never_drawn() -> None:
     logits[[1, 3]] = -torch.inf
     got = frequencies(logits, GenerationOptions(temperature=1.0, top_p=1.0), draws=400)
     assert np.flatnonzero(got).tolist() == [0, 2, 4]
+
+
+def test_the_coldest_temperature_is_greedy() -> None:
+    assert frequencies(LOGITS, GenerationOptions(temperature=COLDEST), draws=20).max() == 1.0

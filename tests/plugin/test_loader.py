@@ -43,6 +43,18 @@ BROKEN = {
         "must return a sequence",
     ),
     "nothing": ("@hookimpl\ndef stlm_vocoders():\n    return []", "must return a sequence"),
+    "no name": (
+        "@hookimpl\ndef stlm_vocoders():\n    return [Component(name=None, factory='b:c', config='d:e')]",
+        "the name of .* is None, expected a string",
+    ),
+    "a name that looks qualified": (
+        "@hookimpl\ndef stlm_vocoders():\n    return [Component(name='a/b', factory='b:c', config='d:e')]",
+        "is called 'a/b', expected a name without '/'",
+    ),
+    "one name twice": (
+        "@hookimpl\ndef stlm_vocoders():\n    return 2 * [Component(name='a', factory='b:c', config='d:e')]",
+        "stlm_vocoders offers 'a' twice",
+    ),
     "path without attribute": (
         "@hookimpl\ndef stlm_vocoders():\n    return [Component(name='a', factory='b.c', config='d:e')]",
         "'a' has 'b.c', expected 'module:attribute'",
@@ -66,6 +78,13 @@ def test_a_module_that_is_not_there_is_named(install, make_source, monkeypatch, 
     (tmp_path / "stlm_gone.py").unlink()
     (plugin,) = load_plugins([point])
     assert plugin.error is not None and "stlm_gone" in plugin.error and plugin.module is None
+
+
+def test_what_a_plugin_prints_is_not_the_output_of_a_verb(install, make_source, capsys) -> None:
+    source = make_source("stlm_interleavers", "one").replace("    return", "    print('hook')\n    return")
+    (plugin,) = load_plugins([install("stlm-chatty", f"print('import')\n{source}")])
+    assert plugin.error is None
+    assert capsys.readouterr() == ("", "import\nhook\n")
 
 
 def test_the_traceback_can_be_had(install, monkeypatch) -> None:

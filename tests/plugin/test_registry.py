@@ -122,6 +122,21 @@ def test_an_error_of_ours_passes_through_as_it_is(install) -> None:
         registry.build("interleaver", "one")
 
 
+def test_an_error_of_a_factory_names_the_component_and_keeps_its_cause(install) -> None:
+    source = "from dataclasses import dataclass\n@dataclass\nclass Config: ...\n"
+    install("stlm-moody", f"{source}def build(config):\n    raise KeyError('no luck')", module="moody")
+    registry = Registry([plugin("stlm-moody", component("one", "moody:build", "moody:Config"))])
+    with pytest.raises(PluginError, match=r"^stlm-moody/one cannot be made: KeyError: 'no luck'$") as caught:
+        registry.build("interleaver", "one")
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_a_factory_that_makes_something_else_breaks_its_contract() -> None:
+    registry = Registry([plugin("stlm-odd", component("one"), hook="stlm_vocoders")])
+    with pytest.raises(PluginError, match=r"stlm-odd/one: .* made a Unimodal, expected a Vocoder"):
+        registry.build("vocoder", "one")
+
+
 def test_the_doctor_finds_what_would_fail_later() -> None:
     registry = Registry(
         [

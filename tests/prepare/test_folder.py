@@ -208,3 +208,56 @@ def test_a_folder_that_cannot_be_used_says_why(tmp_path: Path) -> None:
         FolderSource(tmp_path, part="dev")
     with pytest.raises(ConfigError, match="needs path"):
         build(Config())
+
+
+def test_a_transcript_that_is_no_utf8_is_noted_and_not_guessed(tmp_path: Path, record) -> None:
+    record(tmp_path / "a.wav").with_suffix(".txt").write_bytes("café".encode("latin1"))
+    record(tmp_path / "b.wav").with_suffix(".txt").mkdir()
+    record(tmp_path / "c.wav").with_suffix(".txt").write_bytes("\ufeffcafé".encode())
+    used, rejected = sort(FolderSource(tmp_path))
+    assert {name: item.text for name, item in used.items()} == {"a": None, "b": None, "c": "café"}
+    assert {item.kept_as for item in rejected.values()} == {"speech without text"}
+    assert "a.txt is no UTF-8 (byte 3 is 0xe9)" in rejected["a"].reason
+    assert "b.txt cannot be read" in rejected["b"].reason
+
+
+def test_a_manifest_may_begin_with_a_byte_order_mark_and_hold_a_bad_line(tmp_path: Path, record) -> None:
+    record(tmp_path / "a.wav")
+    lines = [b'\xef\xbb\xbf{"audio": "a.wav", "id": "one", "text": "x\xe2\x80\xa8y"}', b'{"audio": "caf\xe9.wav"}']
+    (tmp_path / "manifest.jsonl").write_bytes(b"\r\n".join([*lines, b'{"audio": "a.wav", "id": "three"}']))
+    used, rejected = sort(FolderSource(tmp_path))
+    assert set(used) == {"one", "three"} and used["one"].text == "x\u2028y"
+    assert "line 2 is not a JSON object" in rejected["manifest.jsonl:2"].reason
+
+
+def test_a_manifest_that_cannot_be_read_says_so(tmp_path: Path, record) -> None:
+    record(tmp_path / "a.wav")
+    (tmp_path / "manifest.jsonl").mkdir()
+    with pytest.raises(DataError, match=r"manifest.jsonl: cannot be read \(Is a directory\)"):
+        FolderSource(tmp_path)
+
+
+def test_files_can_be_passed_over_before_a_share_is_held_out(tmp_path: Path, record) -> None:
+    paths = [str(record(tmp_path / f"{index}.wav")) for index in range(4)]
+    source = FolderSource(tmp_path, part="test", parts=2, skip=[paths[0]])
+    assert [item.id for item in source.utterances() if isinstance(item, Utterance)] == ["1", "3"]
+    with pytest.raises(ConfigError, match="parts must be 1 or more, got 0"):
+        FolderSource(tmp_path, parts=0)
+
+
+def test_the_fingerprint_follows_the_files_of_a_shard(tmp_path: Path, record) -> None:
+    paths = [record(tmp_path / f"{index}.wav") for index in range(4)]
+
+    def shards() -> list[str]:
+        return [FolderSource(tmp_path).fingerprint(shard, 2) for shard in range(2)]
+
+    first = shards()
+    assert shards() == first and first[0] != first[1]
+    paths[2].with_suffix(".txt").write_text("new words")
+    second = shards()
+    assert second[0] != first[0] and second[1] == first[1]
+    record(paths[3], 0.7)
+    third = shards()
+    assert third[0] == second[0] and third[1] != second[1]
+    record(tmp_path / "4.wav")
+    assert shards()[0] != third[0]

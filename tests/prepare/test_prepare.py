@@ -11,7 +11,7 @@ import pytest
 
 from stlm.errors import DataError
 from stlm.plugin import Choice
-from stlm.prepare import LocalRunner, ShardTask, encode_batch, prepare
+from stlm.prepare import LocalRunner, ShardTask, all_rejected, encode_batch, prepare
 from stlm.prepare.encode import prepare_shard
 from stlm.prepare.plan import QUARANTINE
 from stlm.store import ShardSet
@@ -250,3 +250,52 @@ def test_text_passes_through_beside_speech() -> None:
     found = {item.id: item for item in encode_batch(batch, [EnergyEncoder()])}
     assert found["text"] is batch[0] and set(found["sound"].streams) == {"energy"}
     assert list(encode_batch(batch, [])) == batch
+
+
+@pytest.mark.usefixtures("fakes")
+def test_mended_and_added_files_are_prepared_and_untouched_shards_reused(tmp_path: Path, record) -> None:
+    corpus, out = tmp_path / "corpus", tmp_path / "out"
+    record(corpus / "a.wav").with_suffix(".txt").write_text("a")
+    (corpus / "b.wav").write_bytes(b"")
+    prepared = prepare(task(corpus, out), ONE)
+    assert (prepared.num_utterances, prepared.num_rejected, prepared.num_reused) == (1, 1, 0)
+    record(corpus / "b.wav").with_suffix(".txt").write_text("b")
+    again = prepare(task(corpus, out), ONE)
+    assert (again.num_utterances, again.num_rejected, again.num_reused) == (2, 0, 1)
+    assert not (out / QUARANTINE).exists()
+    record(corpus / "c.wav").with_suffix(".txt").write_text("c")
+    assert prepare(task(corpus, out), ONE).num_utterances == 3
+    assert {utterance.id for utterance in ShardSet(out)} == {"a", "b", "c"}
+
+
+@pytest.mark.usefixtures("fakes")
+def test_inputs_used_in_part_are_counted_once(folder: Path, tmp_path: Path) -> None:
+    record = '{"audio": "4-silent-film.wav", "words": [{"word": "x"}]}\n{"audio": "0.wav", "text": "x"}\n'
+    (folder / "manifest.jsonl").write_text(record)
+    prepared = prepare(task(folder, tmp_path / "out"), ONE)
+    assert len(quarantine(tmp_path / "out")) == 1 and len(all_rejected(prepared.reports)) == 2
+    assert (prepared.num_rejected, prepared.num_in_part) == (0, 1)
+
+
+@pytest.mark.usefixtures("fakes")
+def test_names_that_are_no_text_do_not_end_the_preparation(tmp_path: Path, record) -> None:
+    record(tmp_path / "corpus" / "a.wav")
+    rows = [
+        '{"audio": "a.wav", "id": "x\\ud800"}',
+        '{"audio": "a.wav", "id": "voice", "speaker": "\\udfff"}',
+        '{"audio": "a.wav", "id": "good", "speaker": "s"}',
+    ]
+    (tmp_path / "corpus" / "manifest.jsonl").write_text("\n".join(rows))
+    prepare(task(tmp_path / "corpus", tmp_path / "out", num_shards=1), ONE)
+    assert [utterance.id for utterance in ShardSet(tmp_path / "out")] == ["good"]
+    found = {name: row["reason"] for name, row in quarantine(tmp_path / "out").items() if not row["kept_as"]}
+    assert "of the id is half of a surrogate pair" in found["x\ud800"]
+    assert "of the speaker is half of a surrogate pair" in found["voice"]
+
+
+@pytest.mark.usefixtures("fakes")
+def test_a_damaged_report_of_another_job_does_not_end_this_one(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare(task(folder, out), ONE)
+    (out / "shard-00001-of-00002.json").write_text("{")
+    assert prepare(task(folder, out), ONE, shards=[0]).num_reused == 1

@@ -304,3 +304,51 @@ def test_a_long_utterance_fits_a_row(tmp_path: Path) -> None:
     utterance = Utterance(id="long", streams={"hubert": units})
     (again,) = write(tmp_path / "a.parquet", [utterance])
     np.testing.assert_array_equal(again.streams["hubert"].codes, units.codes)
+
+
+@pytest.mark.parametrize("field", ["id", "speaker", "uri", "word"])
+def test_every_string_must_be_text(tmp_path: Path, field: str) -> None:
+    good, bad = on_file(make_utterance(1)), "x\ud800"
+    made = {
+        "id": lambda: replace(good, id=bad),
+        "speaker": lambda: replace(good, speaker=bad),
+        "uri": lambda: replace(good, audio=replace(good.audio, uri=bad)),
+        "word": lambda: replace(good, words=(replace(good.words[0], text=bad), *good.words[1:])),
+    }[field]()
+    with ShardWriter(tmp_path / "a.parquet", {"hubert": HUBERT}) as writer:
+        with pytest.raises(DataError, match=r"character 1 of the .* is half of a surrogate pair") as caught:
+            writer.write(made)
+        str(caught.value).encode()
+        writer.write(good)
+    assert [utterance.id for utterance in Shard(tmp_path / "a.parquet")] == [good.id]
+
+
+DAMAGES = {
+    "half of it": lambda meta: meta[:9],
+    "empty": lambda meta: b"{}",
+    "a list": lambda meta: b"[]",
+    "no bytes of text": lambda meta: b"\xff",
+    "no streams": lambda meta: meta.replace(b'"streams"', b'"brooks"'),
+    "unknown key": lambda meta: meta.replace(b'"hop"', b'"hope"'),
+    "streams are a list": lambda meta: b'{"version": 1, "streams": [1], "text_fingerprint": null}',
+    "another column": lambda meta: meta.replace(b'{"hubert"', b'{"humbert"'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_shard_whose_description_is_damaged_says_so(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "a.parquet"
+    write(path, make_corpus(1))
+    table = pq.read_table(path)
+    changed = DAMAGES[damage](table.schema.metadata[META_KEY])
+    pq.write_table(table.replace_schema_metadata({META_KEY: changed}), path)
+    with pytest.raises(FormatError, match=r"a.parquet: .*prepare it again"):
+        Shard(path)
+
+
+def test_a_shard_without_a_column_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    write(path, make_corpus(1))
+    pq.write_table(pq.read_table(path).drop_columns(["speaker"]), path)
+    with pytest.raises(FormatError, match=r"a.parquet: column 'speaker' is missing"):
+        Shard(path)

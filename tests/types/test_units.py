@@ -75,3 +75,13 @@ def test_a_token_sequence_has_one_loss_flag_per_id() -> None:
 
 def test_another_encoder_is_another_stream() -> None:
     assert make_spec("hubert").fingerprint != make_spec("hubert", seed=1).fingerprint
+
+
+def test_codes_that_are_no_whole_numbers_of_a_table_are_refused() -> None:
+    ragged, deep = [[1], [2, 3]], [[[1]]]
+    for bad in ([-1], [70000], [2**70], ["a"], [None], [1.7], [float("nan")], [True], ragged, deep, 5, None):
+        with pytest.raises(DataError, match="codes must be"):
+            as_codes(bad)
+    for codes in ([1.0, 2.0], np.array([1, 2], np.int64), range(1, 3)):
+        np.testing.assert_array_equal(as_codes(codes), [[1], [2]])
+    assert as_codes([]).shape == (0, 1) and as_codes(np.zeros((0, 8))).shape == (0, 8)

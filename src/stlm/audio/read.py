@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -16,7 +17,9 @@ from stlm.audio.resample import resample
 from stlm.errors import DataError
 from stlm.types import Audio, AudioRef
 
+BLOCK = 1 << 20  # frames
 UNKNOWN_LENGTH = 1 << 48  # libsndfile reports 2**63 - 1 where the header has no length, and then fails to seek
+OPEN_ENDED = 0x7FFF0000  # programs that write wav into a pipe put 0 or a size from here up into its header
 
 
 def read_audio(source: AudioRef | str | Path, sample_rate: int | None = None) -> Audio:
@@ -35,7 +38,7 @@ def read_audio(source: AudioRef | str | Path, sample_rate: int | None = None) ->
         first, count = (source.start, source.num_samples) if isinstance(source, AudioRef) else (0, None)
         if isinstance(source, AudioRef):
             _check_reference(source, file)
-        samples = _mono(_frames(path, file, first, count))
+        samples = _mono_samples(path, file, first, count)
         rate = int(file.samplerate)
     if not np.isfinite(samples).all():
         bad = int(np.flatnonzero(~np.isfinite(samples))[0])
@@ -48,7 +51,7 @@ def probe_audio(path: str | Path) -> AudioRef:
     """A reference to a whole file, from its header alone.
 
     Raises:
-        DataError: the file is missing, unreadable or empty.
+        DataError: the file is missing, unreadable or empty, or a wav file is shorter than its header says.
     """
     with _opened(path) as file:
         return AudioRef(uri=str(path), sample_rate=int(file.samplerate), num_samples=int(file.frames))
@@ -57,8 +60,9 @@ def probe_audio(path: str | Path) -> AudioRef:
 @contextmanager
 def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
     """The open file, with every fault as one DataError line."""
-    _check_path(Path(path))
     try:
+        _check_path(Path(path))
+        _check_length(Path(path))
         with soundfile.SoundFile(str(path)) as file:
             if file.frames == 0:
                 raise DataError(f"{path}: the file has a header but no samples, expected audio: remove or re-export it")
@@ -82,6 +86,35 @@ def _check_path(path: Path) -> None:
         raise DataError(f"{path}: the file is empty (0 bytes), expected audio: copy or download it again")
 
 
+def _check_length(path: Path) -> None:
+    """A wav file must hold the bytes that its header promises; libsndfile silently reads what there is."""
+    with path.open("rb") as file:
+        promised = _end_of_samples(file)
+    if promised > path.stat().st_size:
+        raise DataError(
+            f"{path}: the file was cut off after {path.stat().st_size} bytes, expected {promised} by its header: "
+            "copy or download it again"
+        )
+
+
+def _end_of_samples(file: BinaryIO) -> int:
+    """Where the samples of a wav file (RIFF or RF64) end by its header; 0 for others, and where it does not say."""
+    head = file.read(12)
+    if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
+        return 0
+    long_size = 0
+    while len(chunk := file.read(8)) == 8:
+        size = int.from_bytes(chunk[4:], "little")
+        if chunk[:4] == b"data":
+            size = size if size < OPEN_ENDED else long_size
+            return file.tell() + size if size else 0
+        body = file.tell()
+        if chunk[:4] == b"ds64":
+            long_size = int.from_bytes(file.read(16)[8:], "little")
+        file.seek(body + size + size % 2)
+    return 0
+
+
 def _check_reference(ref: AudioRef, file: soundfile.SoundFile) -> None:
     if file.samplerate != ref.sample_rate:
         raise DataError(
@@ -90,17 +123,23 @@ def _check_reference(ref: AudioRef, file: soundfile.SoundFile) -> None:
         )
 
 
-def _frames(path: str | Path, file: soundfile.SoundFile, first: int, count: int | None) -> np.ndarray:
-    """``float32[N, channels]`` from frame `first`; `count` frames, or all that there are."""
+def _mono_samples(path: str | Path, file: soundfile.SoundFile, first: int, count: int | None) -> np.ndarray:
+    """``float32[N]`` from frame `first`, `count` frames or all; channels are mixed block by block to save memory."""
     expected = file.frames - first if count is None else count
     if first + expected > file.frames:
         raise _too_short(path, file.frames, first + expected)
     if first:
         file.seek(first)
-    frames = file.read(expected, dtype="float32", always_2d=True)
-    if len(frames) < expected and file.format != "MP3":  # the length in an mp3 header is an estimate
-        raise _too_short(path, first + len(frames), first + expected)
-    return frames
+    samples, done = np.empty(expected, np.float32), 0
+    while done < expected:
+        block = file.read(min(BLOCK, expected - done), dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        samples[done : done + len(block)] = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+        done += len(block)
+    if done < expected and file.format != "MP3":  # the length in an mp3 header is an estimate
+        raise _too_short(path, first + done, first + expected)
+    return samples[:done]
 
 
 def _too_short(path: str | Path, got: int, expected: int) -> DataError:
@@ -108,9 +147,3 @@ def _too_short(path: str | Path, got: int, expected: int) -> DataError:
         f"{path}: the file ends after {got} samples, expected {expected}: it was cut off or changed; "
         "copy it again, or make a new reference with stlm.audio.probe_audio"
     )
-
-
-def _mono(frames: np.ndarray) -> np.ndarray:
-    if frames.shape[1] == 1:
-        return np.ascontiguousarray(frames[:, 0])
-    return frames.mean(axis=1, dtype=np.float32)

@@ -39,11 +39,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments) or 0)
     except StlmError as error:
-        print(f"stlm {arguments.verb}: {error}", file=sys.stderr)
-        return 2
+        return _fail(arguments.verb, error, _own_line(error))
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(arguments.verb, error, where + (error.strerror or str(error)))
     except KeyboardInterrupt:
         print(f"\nstlm {arguments.verb}: interrupted", file=sys.stderr)
         return 130
+
+
+def _own_line(error: StlmError) -> str:
+    """The message; torch puts the traceback of a loader process before it."""
+    text, kind = str(error), type(error)
+    return text.rpartition(f"\n{kind.__module__}.{kind.__name__}: ")[2].strip() if text.startswith("Caught ") else text
+
+
+def _fail(verb: str, error: Exception, line: str) -> int:
+    print(f"stlm {verb}: {line}", file=sys.stderr)
+    logging.getLogger(__name__).info("the error came from here", exc_info=error)
+    return 2

@@ -13,7 +13,9 @@ import json
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", help="folder of real recordings")
     parser.add_argument("--out", metavar="DIR", help="where everything goes (default runs/demo)")
-    parser.add_argument("--minutes", type=float, help="time budget; training shrinks to fit (default 14)")
+    parser.add_argument(
+        "--minutes", type=float, help="time budget; training shrinks to fit (default 14, with --data 6)"
+    )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of configs/demo.yaml")
 
 

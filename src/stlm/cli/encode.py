@@ -23,11 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from stlm.cli.units import write_units
-    from stlm.system import encode_audio
+    from stlm.system import anchor_units, encode_audio
 
     codec, encoders = open_system(arguments).build_codec()
     spans = encode_audio(codec, encoders, arguments.audio)
-    text = write_units(codec, dict(zip(arguments.audio, spans, strict=True)), arguments.form, arguments.out)
+    text = write_units(codec, list(zip(arguments.audio, spans, strict=True)), arguments.form, arguments.out)
     if text is not None:
         sys.stdout.write(text)
+    for name, span in zip(arguments.audio, spans, strict=True):
+        if not len(anchor_units(codec, span)):
+            print(f"stlm encode: {name}: too short for a single unit, its line is empty", file=sys.stderr)
     return 0

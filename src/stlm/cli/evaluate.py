@@ -24,20 +24,29 @@ def run(arguments: argparse.Namespace) -> int:
     from stlm.config.hydra import load_config
     from stlm.config.schema import EvaluateConfig
     from stlm.errors import ConfigError
-    from stlm.evals import by_tag, score_items
+    from stlm.evals import by_tag, check_options, score_items
 
     config = load_config("evaluate", EvaluateConfig, [f"system={json.dumps(arguments.system)}", *arguments.overrides])
+    if config.system != arguments.system:
+        raise ConfigError(f"system={config.system}: the system is {arguments.system}, named first: leave out system=")
     if not config.tasks:
         raise ConfigError("no tasks: choose some with tasks=[{name: windtunnel_cloze}] (stlm plugins lists them)")
+    check_options(span=config.span, reduce=config.reduce)
+    tasks = {}
+    for options in config.tasks:
+        name = str(options.get("name"))
+        if name in tasks:
+            raise ConfigError(f"two tasks are called {name!r}: evaluate them apart, each with an out= of its own")
+        tasks[name] = build_component("eval_task", options)
     system = open_system(arguments).build_system(device=arguments.device)
     at = Path(config.system)
     out = Path(config.out) if config.out else (at if at.is_dir() else Path("runs") / at.name) / "evaluation"
     out.mkdir(parents=True, exist_ok=True)
     results = {}
-    with (out / "items.jsonl").open("w") as file:
-        for options in config.tasks:
-            name = str(options.get("name"))
-            items = score_items(system, build_component("eval_task", options), span=config.span, label=name)
+    partial = out / ".partial"  # what an earlier evaluation wrote stays until this one is complete
+    with partial.open("w") as file:
+        for name, task in tasks.items():
+            items = score_items(system, task, span=config.span, label=name)
             file.writelines(json.dumps({"task": name, **item.as_dict()}) + "\n" for item in items)
             tag = "direction" if "direction" in items[0].tags else next(iter(items[0].tags), "all")
             found = by_tag(items, tag, reduce=config.reduce)
@@ -46,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
                 low, high = accuracy.ci95
                 print(f"{name:<20} {value:<10} {accuracy.accuracy:5.1f} % [{low:.1f}, {high:.1f}] n={accuracy.n}")
     report = {"system": config.system, "span": config.span, "reduce": config.reduce, "tasks": results}
-    (out / "results.json").write_text(json.dumps(report, indent=2) + "\n")
+    partial.replace(out / "items.jsonl")
+    partial.write_text(json.dumps(report, indent=2) + "\n")
+    partial.replace(out / "results.json")
     print(f"wrote {out / 'results.json'}")
     return 0

@@ -69,7 +69,7 @@ def show_shards(path: Path, num: int) -> None:
         print(
             f"  stream {name}: {spec.codebook_sizes} at {spec.frame_rate_hz:g} Hz, fingerprint {spec.fingerprint[:12]}"
         )
-    for utterance in islice(shards, num):
+    for utterance in islice(shards, max(0, num)):
         seconds = f"{utterance.audio.seconds:.2f} s" if utterance.audio else "no audio"
         print(f"{utterance.id}: {seconds}, {len(utterance.words)} words, {utterance.text!r}")
         for name, units in utterance.streams.items():

@@ -17,25 +17,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from stlm.config.hydra import unusable_configs
+
     registry = default_registry()
+    unusable = {id(plugin): unusable_configs(plugin) for plugin in registry.plugins}
     if arguments.action == "doctor":
         from stlm.plugin.doctor import diagnose
 
         problems = diagnose(registry)
+        problems += [f"{plugin.dist}: {line}" for plugin in registry.plugins for line in unusable[id(plugin)]]
         for line in problems or ["all plugins and components load"]:
             print(line)
         return 1 if problems else 0
     if arguments.json:
-        print(json.dumps([asdict(plugin) for plugin in registry.plugins], indent=2))
+        found = [{**asdict(plugin), "config_errors": unusable[id(plugin)]} for plugin in registry.plugins]
+        print(json.dumps(found, indent=2))
     else:
         for plugin in registry.plugins:
-            _show(plugin)
+            _show(plugin, unusable[id(plugin)])
     return 0
 
 
-def _show(plugin: Plugin) -> None:
-    state = "broken: " + plugin.error if plugin.error else "healthy"
-    print(f"{plugin.dist} {plugin.version}  ({state})")
+def _show(plugin: Plugin, unusable: list[str]) -> None:
+    errors = [plugin.error] if plugin.error else unusable
+    print(f"{plugin.dist} {plugin.version}  ({'broken: ' + errors[0] if errors else 'healthy'})")
+    for error in errors[1:]:
+        print(f"  broken: {error}")
     for kind, hook in KINDS.items():
         for component in plugin.components.get(hook, ()):
             print(f"  {kind:<16} {component.name:<18} {component.summary}")

@@ -45,10 +45,12 @@ def run(arguments: argparse.Namespace) -> int:
     )
     prepared = prepare(task, build_component("runner", config.runner), shards=shards)
     write_record(Path(config.out), as_plain(config))
+    lost, in_part = prepared.num_rejected, prepared.num_in_part
+    where = f" (see {config.out}/quarantine.jsonl)" if lost or in_part else ""
     print(
         f"{prepared.num_utterances} utterances, {prepared.num_seconds / 3600:.2f} hours in {config.out}; "
-        f"{prepared.num_rejected} inputs could not be used"
-        + (f" (see {config.out}/quarantine.jsonl)" if prepared.num_rejected else "")
+        f"{lost} inputs could not be used, {in_part} were used in part{where}; "
+        f"{prepared.num_reused} of {len(prepared.reports)} shards reused"
     )
     if arguments.verify:
         verify(Path(config.out))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from omegaconf import OmegaConf
@@ -18,7 +19,7 @@ from stlm.errors import ConfigError, FormatError, did_you_mean
 from stlm.feed.dataset import FeedOptions
 from stlm.feed.stream import FeedSource
 from stlm.interfaces.backbone import BackboneLM, LoraOptions
-from stlm.interfaces.unit_encoder import SpeechUnitEncoder, TextUnitEncoder
+from stlm.interfaces.unit_encoder import SpeechUnitEncoder, TextUnitEncoder, UnitEncoder
 from stlm.lightning.data import FeedDataModule
 from stlm.lightning.fit import FitOptions
 from stlm.lightning.optimizers import MuonAdamW, OptimizerFactory, decay_groups
@@ -30,6 +31,7 @@ from stlm.types import Format, StreamSpec
 
 AUTO = "auto"
 TARGET_ROOT = "torch.optim."
+UnitEncoderT = TypeVar("UnitEncoderT", bound=UnitEncoder)
 
 
 def build_component(kind: str, config: Mapping[str, Any], **more: Any) -> Any:
@@ -41,6 +43,18 @@ def build_component(kind: str, config: Mapping[str, Any], **more: Any) -> Any:
     """
     choice = build_choice(kind, {**config, **more})
     return default_registry().build(kind, choice.name, choice.options)
+
+
+def build_encoder(role: str, config: Mapping[str, Any], expected: type[UnitEncoderT]) -> UnitEncoderT:
+    """A unit encoder for text or for speech.
+
+    Raises:
+        ConfigError: it is one for the other.
+    """
+    built = build_component("unit_encoder", config)
+    if not isinstance(built, expected):
+        raise ConfigError(f"{role}: {config['name']!r} is a {type(built).__name__}, expected a {expected.__name__}")
+    return built
 
 
 def build_choice(kind: str, config: Mapping[str, Any]) -> Choice:
@@ -110,9 +124,10 @@ def build_system(config: TrainConfig) -> SpeechTextLM:
     """An untrained system, or the one of ``config.init``; the backbone has a row for every id of the format."""
     if config.init:
         return load(config.init)
-    text = build_component("unit_encoder", config.text_encoder)
-    encoders: dict[str, SpeechUnitEncoder] = {
-        name: build_component("unit_encoder", options) for name, options in config.unit_encoders.items()
+    text = build_encoder("text_encoder", config.text_encoder, TextUnitEncoder)
+    encoders = {
+        name: build_encoder(f"unit_encoders.{name}", options, SpeechUnitEncoder)
+        for name, options in config.unit_encoders.items()
     }
     specs = {name: encoder.spec for name, encoder in encoders.items()}
     codec = Codec(build_format(config.format, text, specs), text, specs)
@@ -145,12 +160,14 @@ class MixturePlan:
 
     def _source(self, name: str, shards: str, interleaver: dict[str, Any], weight: float) -> FeedSource:
         policy = build_component("interleaver", interleaver)
+        options = build_choice("interleaver", interleaver).options
         opened = ShardSet(shards)
         wanted = [stream for stream in opened.streams if stream in self.specs]
         if len(wanted) < len(opened.streams):
             opened = ShardSet(shards, wanted)
         opened.check_streams(self.specs)
-        return FeedSource(name=name, shards=opened, interleaver=policy, weight=weight)
+        described = {"name": component_name("interleaver", interleaver), **json.loads(json.dumps(dict(options)))}
+        return FeedSource(name=name, shards=opened, interleaver=policy, weight=weight, policy=described)
 
 
 def build_data(mixture: Mapping[str, MixtureSource], feed: FeedConfig, codec: Codec, *, seed: int) -> FeedDataModule:
@@ -166,7 +183,6 @@ def build_data(mixture: Mapping[str, MixtureSource], feed: FeedConfig, codec: Co
         sources=tuple((name, item.shards, dict(item.interleaver), item.weight) for name, item in mixture.items()),
         specs=codec.streams,
     )
-    plan()  # bad shards and policies are reported here, not in a loader process
     options = FeedOptions(
         length=feed.length,
         rows=feed.rows,
@@ -175,7 +191,9 @@ def build_data(mixture: Mapping[str, MixtureSource], feed: FeedConfig, codec: Co
         packing=feed.packing,
         pool=feed.pool,
     )
-    return FeedDataModule(plan, partial(_same, codec), options, num_workers=feed.num_workers)
+    data = FeedDataModule(plan, partial(_same, codec), options, num_workers=feed.num_workers)
+    plan()  # bad shards and policies are reported here, not in a loader process
+    return data
 
 
 def _same(codec: Codec) -> Codec:
@@ -203,7 +221,7 @@ def build_optimizer(config: Mapping[str, Any]) -> OptimizerFactory:
 def _make_muon(options: dict[str, Any], backbone: BackboneLM) -> torch.optim.Optimizer:
     try:
         return MuonAdamW(backbone, **options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"optimizer muon: {error}") from error
 
 
@@ -213,7 +231,7 @@ def _make_optimizer(
     rest = {key: value for key, value in options.items() if key != "weight_decay"}
     try:
         return kind(decay_groups(backbone, options.get("weight_decay", 0.0)), **rest)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"optimizer {kind.__name__}: {error}") from error
 
 

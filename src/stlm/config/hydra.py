@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from importlib import resources
@@ -17,9 +18,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from stlm.config.schema import FROM_INIT
 from stlm.errors import ConfigError, did_you_mean
-from stlm.plugin import default_registry, plugin_configs
+from stlm.plugin import Plugin, config_errors, default_registry, plugin_configs
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -43,10 +46,23 @@ def load_config(name: str, kind: type[T], overrides: Sequence[str] = ()) -> T:
     try:
         with initialize_config_dir(config_dir=str(config_root()), version_base="1.3"):
             composed = compose(name, overrides=[_admit(item, kind) for item in overrides])
-            typed = OmegaConf.merge(OmegaConf.structured(kind), composed)
-            return OmegaConf.to_object(typed)  # pyright: ignore[reportReturnType]
+            typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), composed))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explain(error, name, kind)) from error
+    _check_init(overrides, typed)
+    return typed  # pyright: ignore[reportReturnType]
+
+
+def _check_init(overrides: Sequence[str], config: Any) -> None:
+    """Refuse options of parts that come from `init`: they would be ignored."""
+    if not getattr(config, "init", None):
+        return
+    for item in overrides:
+        if re.split(r"[.=/@]", item.lstrip("+~"))[0] in FROM_INIT:
+            raise ConfigError(
+                f"{item!r} has no effect beside init={config.init}, which brings {', '.join(FROM_INIT)}: remove one of "
+                "the two"
+            )
 
 
 def _admit(override: str, kind: type) -> str:
@@ -97,14 +113,35 @@ def register_plugin_configs() -> None:
     """Register each plugin's ``configs/`` package as ``group/dist/name``, and ``group/name`` where one plugin has it.
 
     Hydra alone would pick one of two equal names silently; here the bare name of a duplicate is left out, so that it
-    raises when it is asked for. A broken package is skipped.
+    raises when it is asked for, and a name of the core stays the core's. A file that cannot be read is skipped.
     """
     store = ConfigStore.instance()
     bare: dict[tuple[str, str], list[tuple[str, Any]]] = {}
     for plugin in default_registry().plugins:
         for group, name, node in plugin_configs(plugin):
+            if problem := _problem(node):
+                logger.warning("%s: configs/%s/%s.yaml is left out: %s", plugin.dist, group, name, problem)
+                continue
             store.store(group=f"{group}/{plugin.dist}", name=name, node=node, package=group, provider=plugin.dist)
             bare.setdefault((group, name), []).append((plugin.dist, node))
     for (group, name), owners in bare.items():
-        if len(owners) == 1:
+        if len(owners) == 1 and not (config_root() / group / f"{name}.yaml").exists():
             store.store(group=group, name=name, node=owners[0][1], package=group, provider=owners[0][0])
+
+
+def unusable_configs(plugin: Plugin) -> list[str]:
+    """One line for each config file of a plugin that is left out."""
+    found = ((group, name, _problem(node)) for group, name, node in plugin_configs(plugin))
+    return [
+        *config_errors(plugin),
+        *(f"configs/{group}/{name}.yaml: {problem}" for group, name, problem in found if problem),
+    ]
+
+
+def _problem(node: Mapping[str, Any]) -> str:
+    """What keeps Hydra from taking a file's content, or nothing."""
+    try:
+        OmegaConf.create(dict(node))
+    except OmegaConfBaseException as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    return ""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from stlm.checkpoint import installed_versions
+from stlm.checkpoint import RUN_FILE, installed_versions, read_run_file
 from stlm.config.build import (
     as_plain,
     build_component,
@@ -21,37 +22,59 @@ from stlm.config.build import (
     build_schedule,
     build_system,
 )
-from stlm.config.schema import TrainConfig
-from stlm.errors import ConfigError
+from stlm.config.schema import FROM_INIT, LoraConfig, TrainConfig
+from stlm.errors import ConfigError, DataError
 from stlm.interfaces.backbone import AdaptableBackbone
 from stlm.interfaces.recipe import Recipe
 from stlm.interfaces.source import Source
 from stlm.lightning.fit import FitReport, fit
+from stlm.lightning.resume import check_directory
 from stlm.system import SpeechTextLM
 from stlm.types import Rejected, Utterance
 
 
 def train(config: TrainConfig, system: SpeechTextLM | None = None, *, label: str = "train") -> FitReport:
     """One training run by its config; `system` replaces the one that the config would build."""
+    out, options = Path(config.out), build_fit_options(config.trainer)
+    schedule, optimizer = build_schedule(config.schedule, config.trainer), build_optimizer(config.optimizer)
+    if config.init and Path(config.init).resolve() == out.resolve():
+        raise ConfigError(f"out and init are one directory, {config.out}: choose another out")
+    check_directory(out, resume=options.resume, overwrite=options.overwrite)
     system = system or build_system(config)
-    if config.lora is not None:
-        if not isinstance(system.backbone, AdaptableBackbone):
-            raise ConfigError(f"backbone {type(system.backbone).__name__} takes no LoRA adapters: remove lora")
-        system.backbone.add_lora(build_lora(config.lora, system.codec))
     data = build_data(config.mixture, config.feed, system.codec, seed=config.seed)
-    report = fit(
+    if config.lora is not None:
+        _add_lora(config.lora, system)
+    return fit(
         system,
         data,
-        build_optimizer(config.optimizer),
-        build_schedule(config.schedule, config.trainer),
-        build_fit_options(config.trainer),
-        Path(config.out),
-        config=as_plain(config),
+        optimizer,
+        schedule,
+        options,
+        out,
+        config=as_plain(_with_parts_of_init(config)),
         label=label,
         loss_chunk=config.trainer.loss_chunk,
         report_every=config.trainer.report_every,
     )
-    return report
+
+
+def _add_lora(config: LoraConfig, system: SpeechTextLM) -> None:
+    if not isinstance(system.backbone, AdaptableBackbone):
+        raise ConfigError(f"backbone {type(system.backbone).__name__} takes no LoRA adapters: remove lora")
+    try:
+        system.backbone.add_lora(build_lora(config, system.codec))
+    except ValueError as error:
+        raise ConfigError(f"lora: {str(error).splitlines()[0]}") from error
+
+
+def _with_parts_of_init(config: TrainConfig) -> TrainConfig:
+    """With those parts that came from `init` as its own ``run.json`` has them; a preset has none."""
+    if not config.init:
+        return config
+    is_run = (Path(config.init) / RUN_FILE).exists()
+    before = read_run_file(config.init)["config"] if is_run else {}
+    blank = TrainConfig()
+    return replace(config, **{name: before.get(name, getattr(blank, name)) for name in FROM_INIT})
 
 
 def run_recipe(recipe: Mapping[str, Any], source: Mapping[str, Any], out: str | Path, *, limit: int = 0) -> None:
@@ -61,19 +84,43 @@ def run_recipe(recipe: Mapping[str, Any], source: Mapping[str, Any], out: str | 
         recipe, source: components with their options.
         out: the directory that the part's component loads.
         limit: at most so many utterances; 0 for all.
+
+    Raises:
+        DataError: `out` holds something that no recipe made.
     """
+    target = Path(out)
+    _check_replaceable(target, source)
     trainer: Recipe = build_component("recipe", recipe)
     corpus: Source = build_component("source", source)
     total = min(limit or len(corpus), len(corpus) or limit) or None
-    target = Path(out)
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     trainer.train(_Usable(corpus, limit, total, str(recipe["name"])), partial)
     record = {"libraries": installed_versions(), "recipe": dict(recipe), "source": dict(source)}
-    (partial / "run.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
+    (partial / RUN_FILE).write_text(json.dumps(record, indent=2, default=str) + "\n")
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
+
+
+def _check_replaceable(target: Path, source: Mapping[str, Any]) -> None:
+    """Raise DataError unless `target` is new, empty, or made by a recipe before, and the source is not inside it."""
+    data = Path(str(source["path"])).resolve() if source.get("path") else None
+    if data is not None and target.resolve() in (data, *data.parents):
+        raise DataError(f"out is {target}, which is or holds the source's path {data}: choose another out")
+    if target.is_dir() and not _is_recipe_output(target):
+        first = min((entry.name for entry in target.iterdir()), default=None)
+        if first is not None:
+            raise DataError(f"{target} holds {first!r}, which no recipe made: choose another out, or empty it")
+    elif target.exists() and not target.is_dir():
+        raise DataError(f"{target} is a file, expected a directory: choose another out")
+
+
+def _is_recipe_output(directory: Path) -> bool:
+    try:
+        return "recipe" in json.loads((directory / RUN_FILE).read_text())
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 class _Usable(Iterable[Utterance]):

@@ -7,6 +7,21 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from stlm.errors import ConfigError
+
+FROM_INIT = ("text_encoder", "unit_encoders", "vocoder", "backbone", "format")
+"""Parts of a training that come from the run in `init` where there is one."""
+
+
+def _check(config: Any, *, paths: tuple[str, ...] = (), positive: tuple[str, ...] = ()) -> None:
+    """Raise ConfigError for an empty path or a number below 1."""
+    for name in paths:
+        if getattr(config, name) == "":
+            raise ConfigError(f"{name} is empty: name a directory, {name}=DIR")
+    for name in positive:
+        if getattr(config, name) < 1:
+            raise ConfigError(f"{name} must be at least 1, got {getattr(config, name)}")
+
 
 @dataclass
 class FeedConfig:
@@ -52,6 +67,7 @@ class TrainerConfig:
     clip: float = 1.0
     checkpoint_every: int = 1000
     resume: bool = False
+    overwrite: bool = False
     progress: bool = True
     loss_chunk: int = 8192
     report_every: int = 10
@@ -90,6 +106,9 @@ class TrainConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     lora: LoraConfig | None = None
 
+    def __post_init__(self) -> None:
+        _check(self, paths=("out",))
+
 
 @dataclass
 class PrepareConfig:
@@ -104,6 +123,9 @@ class PrepareConfig:
     group_size: int = 256
     batch_size: int = 16
 
+    def __post_init__(self) -> None:
+        _check(self, paths=("out",), positive=("num_shards", "group_size", "batch_size"))
+
 
 @dataclass
 class RecipeConfig:
@@ -112,6 +134,9 @@ class RecipeConfig:
     out: str = MISSING
     recipe: dict[str, Any] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check(self, paths=("out",))
 
 
 @dataclass
@@ -127,23 +152,23 @@ class EvaluateConfig:
 
 @dataclass
 class DemoConfig:
-    """`stlm demo`: the whole road. See ``configs/demo.yaml`` for what each number means."""
+    """`stlm demo`: the whole road. ``configs/demo.yaml`` holds every default and says what it means."""
 
-    out: str = "runs/demo"
+    out: str = MISSING
     data: str | None = None
-    minutes: float = 14.0
-    seed: int = 0
+    minutes: float = MISSING
+    seed: int = MISSING
     source: dict[str, Any] = field(default_factory=dict)
-    speech_stories: int = 1500
-    text_stories: int = 4500
-    tuning_sentences: int = 1500
+    speech_stories: int = MISSING
+    text_stories: int = MISSING
+    tuning_sentences: int = MISSING
     unit_recipe: dict[str, Any] = field(default_factory=dict)
-    unit_recipe_utterances: int = 200
+    unit_recipe_utterances: int = MISSING
     unit_encoder: str = MISSING
     vocoder: str = MISSING
     bpe_recipe: dict[str, Any] = field(default_factory=dict)
     text_encoder: str = MISSING
-    group_size: int = 64
+    group_size: int = MISSING
     backbone: dict[str, Any] = field(default_factory=dict)
     format: dict[str, Any] = field(default_factory=dict)
     interleaver: dict[str, Any] = field(default_factory=dict)
@@ -151,10 +176,13 @@ class DemoConfig:
     optimizer: dict[str, Any] = field(default_factory=dict)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    pretrain_share: float = 0.33
-    tune_share: float = 0.1
+    pretrain_share: float = MISSING
+    tune_share: float = MISSING
     lora: LoraConfig = field(default_factory=LoraConfig)
     lora_optimizer: dict[str, Any] = field(default_factory=dict)
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
-    num_recognised: int = 40
-    num_samples: int = 4
+    num_recognised: int = MISSING
+    num_samples: int = MISSING
+
+    def __post_init__(self) -> None:
+        _check(self, paths=("out",), positive=("group_size",))

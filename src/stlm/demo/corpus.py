@@ -6,13 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tqdm import tqdm
+
+from stlm.audio import read_audio
 from stlm.config.build import absolute, build_component
 from stlm.config.schema import DemoConfig
+from stlm.errors import DataError, StlmError
 from stlm.interfaces.eval_task import EvalTask
 from stlm.interfaces.source import Source
-from stlm.types import Rejected, Utterance
+from stlm.plugin import default_registry
+from stlm.types import AudioRef, Rejected, Utterance
 
 Options = dict[str, Any]
+SHORTEST_SECONDS = 0.1
+HELD_OUT, FEWEST = 2, 3
+"""Two recordings make the pair that evaluation compares; one more is there to learn from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +36,7 @@ class Corpus:
         is_real: recordings of people.
         interleaver: the policy of the interleaved third.
         notes: what was missing and what would mend it.
+        rejected: recordings that could not be used, or only in part.
     """
 
     speech: Options
@@ -38,6 +47,7 @@ class Corpus:
     is_real: bool
     interleaver: Options
     notes: Sequence[str] = field(default_factory=tuple)
+    rejected: Sequence[Rejected] = field(default_factory=tuple)
 
 
 def world(config: DemoConfig) -> Corpus:
@@ -57,11 +67,30 @@ def world(config: DemoConfig) -> Corpus:
 
 
 def recordings(config: DemoConfig) -> Corpus:
-    """A folder of recordings; every tenth is held out."""
-    base = {"name": "folder", "path": absolute(str(config.data))}
+    """A folder of recordings; every tenth is held out, and two at least. All of them are opened before any work.
+
+    Raises:
+        DataError: fewer than three can be used, or none of those to learn from has a transcript.
+    """
+    source = {"name": "folder", "path": absolute(str(config.data))}
+    found, rejected = survey(source)
+    first = f"; the first note: {rejected[0].reason}" if rejected else ""
+    if len(found) < FEWEST:
+        raise DataError(
+            f"{config.data}: {len(found)} usable recordings, the demo needs at least {FEWEST}, of which it holds out "
+            f"{HELD_OUT}{first}"
+        )
+    lost = sorted({item.uri for item in rejected if item.uri and not item.kept_as})
+    base = {**source, "skip": lost, "parts": min(10, len(found) - 1)}
     train, test = {**base, "part": "train"}, {**base, "part": "test"}
-    found = read(train, limit=200)
-    timed = sum(1 for utterance in found if utterance.words)
+    learned = read(train, limit=len(found))
+    if not any(utterance.text for utterance in learned):
+        raise DataError(
+            f"{config.data}: none of the {len(learned)} recordings to learn from has a transcript, and the demo learns "
+            "to read and write: put the words of a.wav into a.txt beside it, or 'text' into its line of "
+            f"manifest.jsonl{first}"
+        )
+    timed = sum(1 for utterance in learned if utterance.words)
     notes = [
         "There are minutes of speech here, not hundreds of hours: the road runs to its end, no accuracy is promised.",
     ]
@@ -71,11 +100,12 @@ def recordings(config: DemoConfig) -> Corpus:
         notes.append(
             "No word times were found, so modality cannot change at word boundaries: the speech+text third uses whole "
             "utterances in both modalities instead. Word times in manifest.jsonl ('words': [{word, start, end}], in "
-            "seconds) bring interleaving; an aligner plugin (hook stlm_aligners) can make them, and none is installed."
+            f"seconds) bring interleaving; an aligner plugin (hook stlm_aligners) can make them, {_aligners()}."
         )
-    elif timed < len(found):
+    elif timed < len(learned):
         notes.append(
-            f"{len(found) - timed} of the first {len(found)} recordings have no word times and are not interleaved."
+            f"{len(learned) - timed} of the {len(learned)} recordings to learn from have no word times and are not "
+            "interleaved."
         )
     return Corpus(
         speech=train,
@@ -86,7 +116,40 @@ def recordings(config: DemoConfig) -> Corpus:
         is_real=True,
         interleaver=interleaver,
         notes=tuple(notes),
+        rejected=tuple(rejected),
     )
+
+
+def survey(options: Options) -> tuple[list[Utterance], list[Rejected]]:
+    """The recordings that can be read and are long enough, and what is wrong with the others."""
+    source: Source = build_component("source", options)
+    found: list[Utterance] = []
+    rejected: list[Rejected] = []
+    for item in tqdm(source.utterances(), desc="open", unit="recording"):
+        if isinstance(item, Rejected):
+            rejected.append(item)
+        elif reason := _fault(item):
+            rejected.append(Rejected(id=item.id, uri=getattr(item.audio, "uri", None), reason=reason))
+        else:
+            found.append(item)
+    return found, rejected
+
+
+def _fault(utterance: Utterance) -> str | None:
+    """Why its sound cannot be used; None if it can."""
+    try:
+        audio = read_audio(utterance.audio) if isinstance(utterance.audio, AudioRef) else utterance.audio
+    except StlmError as error:
+        return str(error)
+    if audio is None or audio.seconds < SHORTEST_SECONDS:
+        seconds = audio.seconds if audio else 0.0
+        return f"{utterance.id}: {seconds:.3f} s of audio, expected at least {SHORTEST_SECONDS} s"
+    return None
+
+
+def _aligners() -> str:
+    names = [f"{owned.dist}/{owned.component.name}" for owned in default_registry().components("aligner")]
+    return f"installed: {', '.join(names)}" if names else "and none is installed"
 
 
 def read(options: Options, *, limit: int) -> list[Utterance]:

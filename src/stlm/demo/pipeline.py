@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import resource
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +24,15 @@ from stlm.demo import stages
 from stlm.demo.corpus import Corpus, read, recordings, tasks_of, world
 from stlm.demo.report import write_report
 from stlm.demo.results import DemoResults, Piece, Sample
+from stlm.errors import DataError, StlmError
 from stlm.evals import by_tag, score_items
 from stlm.interfaces.eval_task import EvalTask
 from stlm.lightning.fit import FitReport
-from stlm.prepare import Prepared
+from stlm.prepare import QUARANTINE, Prepared, all_rejected, count_rejected
 from stlm.system import SpeechTextLM
+from stlm.types import Rejected
+
+Scores = dict[str, dict[str, dict[str, dict[str, object]]]]
 
 WORLD_DISCLAIMER = (
     "A tiny model in a tiny world: a few hundred words, a handful of synthetic voices, minutes of "
@@ -44,6 +51,8 @@ class Clock:
 
     def __init__(self) -> None:
         self.timings: dict[str, float] = {}
+        self.notes: list[str] = []
+        self.defect: Exception | None = None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -51,6 +60,20 @@ class Clock:
         start = time.perf_counter()
         yield
         self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
+
+    @contextmanager
+    def attempt(self, name: str) -> Iterator[None]:
+        """What the report can do without: training was paid for, so an error becomes a note.
+
+        One that is our own defect is kept, to be raised once the report is written.
+        """
+        try:
+            yield
+        except Exception as error:
+            self.notes.append(f"{name} could not be done: {str(error) or type(error).__name__}")
+            print(f"   {self.notes[-1]}", file=sys.stderr, flush=True)
+            if not isinstance(error, StlmError):
+                self.defect = self.defect or error
 
 
 def run_demo(config: DemoConfig) -> Path:
@@ -63,6 +86,7 @@ def run_demo(config: DemoConfig) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     with clock.stage("Corpus"):
         corpus = recordings(config) if config.data else world(config)
+        write_quarantine(corpus.rejected, out)
     with clock.stage("Units"):
         encoder = stages.train_units(config, corpus, out)
     with clock.stage("Shards"):
@@ -75,17 +99,22 @@ def run_demo(config: DemoConfig) -> Path:
         with clock.stage(f"Pretraining, {row.replace('_', ' ')}"):
             fits[row] = stages.pretrain(config, corpus, encoder, text, out, row, steps=steps)
     systems = {row: stages.load_row(out, row) for row in stages.ROWS}
-    with clock.stage("Evaluation"):
-        scores = evaluate_rows(tasks_of(config, corpus), systems)
-    with clock.stage("LoRA tuning to ASR and TTS"):
+    scores: Scores = {}
+    with clock.stage("Evaluation"), clock.attempt("Evaluation"):
+        for name, task in tasks_of(config, corpus).items():
+            with clock.attempt(f"Evaluation on {name}"):
+                scores[name] = evaluate_rows(name, task, systems)
+    tuned = None
+    with clock.stage("LoRA tuning to ASR and TTS"), clock.attempt("LoRA tuning to ASR and TTS"):
         fits["tuned"] = stages.tune(config, out)
+        tuned = stages.load_row(out, "tuned")
     with clock.stage("Samples"):
-        rates, heard, sequences = make_samples(config, corpus, systems["interleaved"], stages.load_row(out, "tuned"))
+        rates, heard, sequences = make_samples(config, corpus, systems["interleaved"], tuned, clock)
     results = DemoResults(
         title="From speech and text to a model that reads, listens, writes and speaks",
         disclaimer=REAL_DISCLAIMER if corpus.is_real else WORLD_DISCLAIMER,
         facts=header_facts(config, corpus, prepared, systems["interleaved"], fits, clock),
-        notes=[*corpus.notes, *rejected_note(prepared, out)],
+        notes=[*clock.notes, *corpus.notes, *rejected_notes(corpus, prepared)],
         cloze=scores.get("cloze", {}),
         other_tasks={task: rows for task, rows in scores.items() if task != "cloze"},
         recognition=rates,
@@ -96,39 +125,52 @@ def run_demo(config: DemoConfig) -> Path:
         details=run_details(config, fits),
     )
     write_report(results, out)
+    if clock.defect is not None:
+        raise clock.defect
     return out
 
 
 def evaluate_rows(
-    tasks: Mapping[str, EvalTask], systems: Mapping[str, SpeechTextLM]
-) -> dict[str, dict[str, dict[str, dict[str, object]]]]:
-    """Accuracy by task, row and facet (the direction, or the modality)."""
-    found: dict[str, dict[str, dict[str, dict[str, object]]]] = {}
-    for name, task in tasks.items():
-        found[name] = {}
-        for row, system in systems.items():
-            items = score_items(system, task, label=f"{name}, {row.replace('_', ' ')}")
-            tag = "direction" if "direction" in items[0].tags else next(iter(items[0].tags), "all")
-            found[name][row] = {value: item.as_dict() for value, item in by_tag(items, tag).items()}
+    name: str, task: EvalTask, systems: Mapping[str, SpeechTextLM]
+) -> dict[str, dict[str, dict[str, object]]]:
+    """Accuracy on a task by row and facet (the direction, or the modality).
+
+    Raises:
+        DataError: the task has no items, or none that can be scored.
+    """
+    found: dict[str, dict[str, dict[str, object]]] = {}
+    for row, system in systems.items():
+        items = score_items(system, task, label=f"{name}, {row.replace('_', ' ')}")
+        tag = "direction" if "direction" in items[0].tags else next(iter(items[0].tags), "all")
+        found[row] = {value: item.as_dict() for value, item in by_tag(items, tag).items()}
+        if not found[row]:
+            raise DataError("no pair of recordings can be compared: their halves are too short for a unit")
     return found
 
 
 def make_samples(
-    config: DemoConfig, corpus: Corpus, system: SpeechTextLM, tuned: SpeechTextLM
+    config: DemoConfig, corpus: Corpus, system: SpeechTextLM, tuned: SpeechTextLM | None, clock: Clock
 ) -> tuple[dict[str, dict[str, float]], list[Sample], list[list[Piece]]]:
-    """Error rates of the tuned system, samples to hear, and interleaved sequences."""
+    """Error rates of the tuned system, samples to hear, and interleaved sequences; without it what remains."""
+    rates: dict[str, dict[str, float]] = {}
+    told: list[Sample] = []
+    recognised: list[Sample] = []
+    sequences: list[list[Piece]] = []
     short = read(corpus.held_out, limit=config.num_recognised)
     stories = read(corpus.held_out_stories, limit=max(8, config.num_samples))
-    rates, recognised = sampling.recognition(tuned, short)
-    policy = build_component("interleaver", corpus.interleaver)
-    sequences = []
-    for number, utterance in enumerate(stories):
-        pieces = sampling.sequence_pieces(system, policy, utterance, number)
-        if pieces:
-            sequences.append(pieces)
-        if len(sequences) == 2:
-            break
-    told = sampling.continuations(system, tuned, stories[: config.num_samples])
+    if tuned is not None:
+        with clock.attempt("Recognition"):
+            rates, recognised = sampling.recognition(tuned, short)
+    with clock.attempt("Interleaved sequences"):
+        policy = build_component("interleaver", corpus.interleaver)
+        for number, utterance in enumerate(stories):
+            pieces = sampling.sequence_pieces(system, policy, utterance, number)
+            if pieces:
+                sequences.append(pieces)
+            if len(sequences) == 2:
+                break
+    with clock.attempt("Continuations"):
+        told = sampling.continuations(system, tuned, stories[: config.num_samples])
     return rates, [*told, *recognised[: 2 * config.num_samples]], sequences
 
 
@@ -169,16 +211,28 @@ def peak_memory_gb() -> float:
     return kilobytes / 1e6
 
 
-def rejected_note(prepared: Mapping[str, Prepared], out: Path) -> list[str]:
-    """One note per set of shards from which inputs were left out, wholly or in part."""
-    notes = []
+def write_quarantine(rejected: Sequence[Rejected], out: Path) -> None:
+    """What the corpus could not use, one JSON object a line; no file if there is nothing."""
+    target = out / QUARANTINE
+    target.unlink(missing_ok=True)
+    if rejected:
+        target.write_text("".join(json.dumps(asdict(item)) + "\n" for item in rejected))
+
+
+def rejected_notes(corpus: Corpus, prepared: Mapping[str, Prepared]) -> list[str]:
+    """One note per list of inputs that were left out, wholly or in part."""
+    lists = {QUARANTINE: [asdict(item) for item in corpus.rejected]}
+    known = {(item.id, item.reason) for item in corpus.rejected}
     for name, found in prepared.items():
-        items = [item for report in found.reports for item in report.rejected]
+        items = [item for item in all_rejected(found.reports) if (item["id"], item["reason"]) not in known]
+        lists[f"shards/{name}/{QUARANTINE}"] = items
+    notes = []
+    for path, items in lists.items():
         if items:
-            lost = sum(1 for item in items if not item.get("kept_as"))
+            lost, in_part = count_rejected(items)
             notes.append(
-                f"{name}: {lost} inputs could not be used and {len(items) - lost} were used in part; "
-                f"the reasons are in shards/{name}/quarantine.jsonl, the first is: {items[0]['reason']}"
+                f"{lost} inputs could not be used and {in_part} were used in part; the reasons are in {path}, "
+                f"the first is: {items[0]['reason']}"
             )
     return notes
 

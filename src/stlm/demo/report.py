@@ -34,10 +34,12 @@ Cells = Mapping[str, Mapping[str, object]]
 def write_report(results: DemoResults, directory: Path) -> None:
     """Write `report.html` and `results.json` into the directory, which is made if need be."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "results.json").write_text(as_json(figures(results)) + "\n", encoding="utf-8")
+    # names of files need not be text; half a surrogate pair is shown as its escape
+    readable = {"encoding": "utf-8", "errors": "backslashreplace"}
+    (directory / "results.json").write_text(as_json(figures(results)) + "\n", **readable)
     template = _environment().get_template("report.html.j2")
     page = template.render(results=results, reading=reading(results.cloze), details=plain(results.details))
-    (directory / "report.html").write_text(page, encoding="utf-8")
+    (directory / "report.html").write_text(page, **readable)
 
 
 def figures(results: DemoResults) -> dict[str, object]:

@@ -10,10 +10,10 @@ from stlm.audio import read_audio, resample
 from stlm.codec import align
 from stlm.demo.results import Piece, Sample
 from stlm.errors import DataError
-from stlm.evals.recognition import error_rates
+from stlm.evals.recognition import error_rates, normalize
 from stlm.generate import GenerationOptions
 from stlm.interfaces.interleaver import Interleaver
-from stlm.system import SpeechTextLM
+from stlm.system import SpeechTextLM, anchor_units
 from stlm.types import Audio, Document, Marker, SpeechSpan, TextSpan, UnitSpan, Utterance
 
 OWN_ASR = "this model's own ASR"
@@ -32,8 +32,10 @@ def audio_of(utterance: Utterance) -> Audio:
     return utterance.audio if isinstance(utterance.audio, Audio) else read_audio(utterance.audio)
 
 
-def transcribe(system: SpeechTextLM, batch: Sequence[Audio]) -> list[str]:
-    """What a tuned system's ASR writes; audio too short for a unit gives an empty text."""
+def transcribe(system: SpeechTextLM | None, batch: Sequence[Audio]) -> list[str]:
+    """What a tuned system's ASR writes; audio too short for a unit gives an empty text, and so does no system."""
+    if system is None:
+        return [""] * len(batch)
     spans = system.encode_batch(list(batch))
     heard = [index for index, span in enumerate(spans) if all(len(units) for units in span.streams.values())]
     prompts: list[Document] = [(Marker(name="[ASR]"), spans[index]) for index in heard]
@@ -61,7 +63,7 @@ def recognition(
     system: SpeechTextLM, utterances: Sequence[Utterance]
 ) -> tuple[dict[str, dict[str, float]], list[Sample]]:
     """Error rates of ASR and of TTS heard by that ASR, and a sample of each for every utterance."""
-    usable = [utterance for utterance in utterances if utterance.text and utterance.audio is not None]
+    usable = [item for item in utterances if normalize(item.text or "") and item.audio is not None]
     if not usable:
         return {}, []
     texts = [utterance.text or "" for utterance in usable]
@@ -100,12 +102,12 @@ def resynthesised(system: SpeechTextLM, audio: Audio) -> dict[str, object]:
     """Original, units and resynthesis of a recording, as fields of a `Sample`."""
     span = system.encode_batch([audio])[0]
     layout = system.codec.format.layout(span.layout)
-    units = span.streams[layout.rules[layout.anchor].stream]
+    units = anchor_units(system.codec, span)
     spoken = system.speak(align(span, layout)) if len(units) else None
     return {"original": resample(audio, 16000), "resynthesis": spoken, "units": units}
 
 
-def continuations(system: SpeechTextLM, judge: SpeechTextLM, utterances: Sequence[Utterance]) -> list[Sample]:
+def continuations(system: SpeechTextLM, judge: SpeechTextLM | None, utterances: Sequence[Utterance]) -> list[Sample]:
     """Spoken prompts continued in speech and in text, and written prompts continued in speech."""
     samples = []
     for number, utterance in enumerate(utterances):
@@ -175,10 +177,15 @@ def sequence_pieces(
                     modality="speech",
                     shown=system.codec.to_string((span,)),
                     words=_words_in(utterance, span),
-                    audio=system.speak(align(span, layout)),
+                    audio=system.speak(align(span, layout)) if _is_heard(system, span) else None,
                 )
             )
     return pieces
+
+
+def _is_heard(system: SpeechTextLM, span: SpeechSpan | UnitSpan) -> bool:
+    """A word may be shorter than a unit."""
+    return bool(len(span if isinstance(span, UnitSpan) else anchor_units(system.codec, span)))
 
 
 def _words_in(utterance: Utterance, span: SpeechSpan | UnitSpan) -> str:

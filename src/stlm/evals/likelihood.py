@@ -2,11 +2,13 @@
 
 A candidate's score is the sum or the mean of log-probabilities of the ids that count. Begin ids and modality markers
 condition and never count; with span "continuation" the prompt conditions too, with "full" its ids count as well. Scores
-are fp32; ties count one half.
+are fp32; ties count one half. A candidate of which nothing counts (speech without a unit) has no score: its item stays
+in the records and is left out of every accuracy.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -14,12 +16,13 @@ import numpy as np
 from tqdm import tqdm
 
 from stlm.codec import Codec
-from stlm.errors import ConfigError, DataError
+from stlm.errors import ConfigError, DataError, did_you_mean
 from stlm.generate import log_likelihoods
 from stlm.interfaces.eval_task import ChoiceItem, EvalTask
 from stlm.system import SpeechTextLM
 from stlm.types import Audio, AudioRef, Document, Piece, Speech, SpeechSpan
 
+LOG = logging.getLogger(__name__)
 REDUCTIONS = ("sum", "mean")
 SPANS = ("continuation", "full")
 
@@ -41,13 +44,22 @@ class ScoredItem:
     counts: tuple[int, ...]
     tags: Mapping[str, str]
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether something counts in every candidate."""
+        return min(self.counts) > 0
+
     def credit(self, reduce: str = "mean") -> float:
-        """1 if the answer scores highest alone, a share of 1 where it ties, else 0."""
-        if reduce not in REDUCTIONS:
-            raise ConfigError(f"reduce must be one of {', '.join(REDUCTIONS)}, got {reduce!r}")
+        """1 if the answer scores highest alone, a share of 1 where it ties, else 0.
+
+        Raises:
+            ConfigError: unknown reduction. DataError: a candidate has no score.
+        """
+        check_options(reduce=reduce)
+        if not self.is_scored:
+            raise DataError(f"item {self.id}: candidate {self.counts.index(0)} has no id that counts, so no score")
         scores = [
-            total if reduce == "sum" else total / max(count, 1)
-            for total, count in zip(self.sums, self.counts, strict=True)
+            total if reduce == "sum" else total / count for total, count in zip(self.sums, self.counts, strict=True)
         ]
         best = max(scores)
         winners = [index for index, score in enumerate(scores) if score == best]
@@ -57,6 +69,13 @@ class ScoredItem:
         return asdict(self)
 
 
+def check_options(*, span: str = SPANS[0], reduce: str = REDUCTIONS[0]) -> None:
+    """Raise ConfigError for an unknown span or reduction."""
+    for name, value, known in (("span", span, SPANS), ("reduce", reduce, REDUCTIONS)):
+        if value not in known:
+            raise ConfigError(f"{name} must be one of {', '.join(known)}, got {value!r}{did_you_mean(value, known)}")
+
+
 def score_items(
     system: SpeechTextLM, task: EvalTask, *, span: str = "continuation", label: str = "score", batch: int = 128
 ) -> list[ScoredItem]:
@@ -64,9 +83,9 @@ def score_items(
 
     Raises:
         ConfigError: unknown span.
+        DataError: the task has no items, or none that has a score.
     """
-    if span not in SPANS:
-        raise ConfigError(f"span must be one of {', '.join(SPANS)}, got {span!r}")
+    check_options(span=span)
     system.backbone.eval()
     scored: list[ScoredItem] = []
     cache: dict[int, SpeechSpan] = {}
@@ -95,7 +114,22 @@ def score_items(
                 place = end
     if not scored:
         raise DataError("the evaluation task has no items")
+    _report_unscored(scored, label)
     return scored
+
+
+def _report_unscored(items: Sequence[ScoredItem], label: str) -> None:
+    unscored = [item.id for item in items if not item.is_scored]
+    if len(unscored) == len(items):
+        raise DataError(f"{label}: every item has a candidate of which no id counts (no text, no unit of speech)")
+    if unscored:
+        LOG.warning(
+            "%s: %d of %d items have a candidate of which no id counts (the first: %s): left out with their pairs",
+            label,
+            len(unscored),
+            len(items),
+            unscored[0],
+        )
 
 
 def _plan(
@@ -105,11 +139,12 @@ def _plan(
     prompt = _resolve(item.prompt, cache)
     ids = codec.encode(prompt + _resolve(candidate, cache), eos=False).ids
     counted = codec.kind_of(ids) > 0
-    counted[0] = False
+    counted[:1] = False
     if codec.format.bos is not None:
         counted[ids == codec.format.bos] = False
-    if span == "continuation" and prompt:
-        counted[: len(codec.encode(prompt, eos=False))] = False
+    start = len(codec.encode(prompt, eos=False)) if prompt else 0
+    if span == "continuation" or not counted[start:].any():
+        counted[:start] = False
     return ids, counted
 
 

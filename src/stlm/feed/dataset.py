@@ -12,7 +12,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from stlm.codec import Codec
 from stlm.errors import ConfigError
-from stlm.feed.packing import Packer, Row, make_row
+from stlm.feed.packing import METHODS, Packer, Row, make_row
 from stlm.feed.stream import FeedSource, LogicalStream
 from stlm.interfaces.batch import PackedBatch
 from stlm.types import TokenSequence
@@ -37,6 +37,24 @@ class FeedOptions:
     num_streams: int = 1
     packing: str = "best_fit"
     pool: int = 64
+
+    def __post_init__(self) -> None:
+        for name, least in (("length", 2), ("rows", 1), ("seed", 0), ("num_streams", 1), ("pool", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"feed: {name} must be at least {least}, got {getattr(self, name)}")
+        if self.packing not in METHODS:
+            raise ConfigError(f"feed: packing must be one of {', '.join(METHODS)}, got {self.packing!r}")
+
+    def check_lanes(self, ranks: int, workers: int) -> None:
+        """Raise ConfigError if the logical streams cannot be dealt evenly to ranks and loader processes."""
+        if workers < 0:
+            raise ConfigError(f"feed: num_workers must be at least 0, got {workers}")
+        lanes = ranks * max(1, workers)
+        if self.num_streams % lanes:
+            raise ConfigError(
+                f"feed.num_streams is {self.num_streams}, not a multiple of {ranks} ranks x {max(1, workers)} "
+                f"workers = {lanes}: choose a multiple when the run starts"
+            )
 
 
 class PackedDataset(IterableDataset[PackedBatch]):
@@ -71,11 +89,7 @@ class PackedDataset(IterableDataset[PackedBatch]):
         worker = get_worker_info()
         part, parts = (worker.id, worker.num_workers) if worker else (0, 1)
         lanes = self.world_size * parts
-        if self.options.num_streams % lanes:
-            raise ConfigError(
-                f"feed.num_streams is {self.options.num_streams}, not a multiple of {self.world_size} ranks x {parts} "
-                f"workers = {lanes}: choose a multiple when the run starts"
-            )
+        self.options.check_lanes(self.world_size, parts)
         counts = {index: int(state.get("batches", 0)) for index, state in self._cursors(lanes, parts).items()}
         # a loader takes batches from its workers in turn, from the first one on: the one whose turn it is goes first
         lane = self.rank * parts + (part + sum(counts.values())) % parts

@@ -20,6 +20,7 @@ from stlm.feed.stream import LogicalStream, Ref
 from stlm.types import TokenSequence
 
 IGNORE = -100
+METHODS = ("best_fit", "split")
 
 
 class Pending(NamedTuple):
@@ -56,7 +57,7 @@ class Packer:
     def __init__(
         self, stream: LogicalStream, *, length: int, pad: int = 0, method: str = "best_fit", pool: int = 64
     ) -> None:
-        if method not in ("best_fit", "split"):
+        if method not in METHODS:
             raise ConfigError(f"packing must be 'best_fit' or 'split', got {method!r}")
         if length < 2:
             raise ConfigError(f"rows need at least 2 ids, got {length}")

@@ -6,9 +6,12 @@ function of (seed, source, epoch, group, row), so the cursor is a handful of int
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,12 +32,48 @@ class FeedSource:
         shards: its utterances.
         interleaver: how an utterance becomes a document.
         weight: its share of the tokens seen.
+        policy: the interleaver's name and options as plain values, compared when a run is resumed.
+
+    Raises:
+        ConfigError: the weight is no share.
     """
 
     name: str
     shards: ShardSet
     interleaver: Interleaver
     weight: float = 1.0
+    policy: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.weight) and self.weight >= 0):
+            raise ConfigError(f"source {self.name!r}: mixture weights must be positive numbers, got {self.weight}")
+
+    def describe(self) -> dict[str, Any]:
+        """All that decides which documents this source gives, as plain values; costs one small read per shard."""
+        digest = blake2b(digest_size=16)
+        for shard in self.shards.shards:
+            digest.update(shard.path.name.encode() + _footer(shard.path))
+        policy = dict(self.policy) or {"name": type(self.interleaver).__name__}
+        return {"weight": float(self.weight), "interleaver": policy, "shards": digest.hexdigest()}
+
+
+def _footer(path: Path) -> bytes:
+    """A Parquet file's metadata: sizes, places and extremes of every column chunk."""
+    with path.open("rb") as file:
+        file.seek(-8, os.SEEK_END)
+        size = int.from_bytes(file.read(4), "little")
+        file.seek(-8 - size, os.SEEK_END)
+        return file.read(size)
+
+
+def difference(then: Any, now: Any, name: str = "") -> str:
+    """The first place where two plain values differ, as "name was x, is y"; empty if there is none."""
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        inner = (
+            difference(then.get(key), now.get(key), f"{name}.{key}" if name else str(key)) for key in {**then, **now}
+        )
+        return next(filter(None, inner), "")
+    return "" if then == now else f"{name} was {then!r}, is {now!r}"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
 
 from stlm.errors import ConfigError
+
+COLDEST = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +31,12 @@ class GenerationOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 0 or self.max_new_tokens < 0:
+        # a temperature that divides float32 logits to infinity is none
+        is_cold = self.temperature == 0 or (self.temperature >= COLDEST and isfinite(self.temperature))
+        if not is_cold or not 0 < self.top_p <= 1 or self.top_k < 0 or self.max_new_tokens < 0:
             raise ConfigError(
-                f"generation needs temperature >= 0, 0 < top_p <= 1, top_k >= 0 and max_new_tokens >= 0, got "
-                f"{self.temperature}, {self.top_p}, {self.top_k}, {self.max_new_tokens}"
+                f"generation needs temperature 0 or >= {COLDEST:g}, 0 < top_p <= 1, top_k >= 0, max_new_tokens >= 0, "
+                f"got {self.temperature}, {self.top_p}, {self.top_k}, {self.max_new_tokens}"
             )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from stlm.errors import ConfigError
 from stlm.interfaces.batch import PackedBatch
 
 
@@ -98,6 +99,13 @@ class LoraOptions:
     dropout: float = 0.0
     modules: tuple[str, ...] = ()
     trained_rows: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or self.alpha < 1 or not 0 <= self.dropout < 1:
+            raise ConfigError(
+                f"lora: expected rank >= 1, alpha >= 1 and 0 <= dropout < 1, got {self.rank}, {self.alpha} and "
+                f"{self.dropout}"
+            )
 
 
 class AdaptableBackbone(BackboneLM):

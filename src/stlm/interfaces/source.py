@@ -15,7 +15,7 @@ class Source(ABC):
     arguments give equal results. An input that cannot be used is yielded as `Rejected`, never raised, so that the run
     goes on. Opening audio may be left to the reader (`AudioRef`).
 
-    **Implement** ``utterances``.
+    **Implement** ``utterances``, and ``fingerprint`` where the content can change while the options stay the same.
 
     **For free**: preparation in parallel, shards, quarantine, contract tests.
 
@@ -30,6 +30,13 @@ class Source(ABC):
     @abstractmethod
     def utterances(self, shard: int = 0, num_shards: int = 1) -> Iterator[Utterance | Rejected]:
         """The `shard`-th of `num_shards` parts."""
+
+    def fingerprint(self, shard: int = 0, num_shards: int = 1) -> str:
+        """Hash of what the part is made from, beyond the options (files that come, go or change).
+
+        A prepared shard is reused while it stays the same. Cheap: names, sizes and times, not the samples.
+        """
+        return ""
 
     def __len__(self) -> int:
         """Number of utterances where it is known, else 0; used by progress bars only."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 
 from stlm.types import AlignedUnits, Audio
@@ -15,7 +16,7 @@ class Vocoder(ABC):
     to take one frame per unit if it cannot. No rows give audio of zero samples.
 
     **Implement** ``streams``, ``sample_rate``, ``synthesize`` and ``save``; override ``voices`` and ``styles`` if the
-    vocoder has a choice.
+    vocoder has a choice, and ``accepts`` if it knows the encoder that its units come from.
 
     **For free**: `stlm decode`, `SpeechTextLM.synthesize`, contract tests.
 
@@ -45,6 +46,11 @@ class Vocoder(ABC):
     @abstractmethod
     def save(self, directory: Path) -> None:
         """Write all that `load` of the same component needs into an existing, empty directory."""
+
+    @property
+    def accepts(self) -> Mapping[str, str]:
+        """Fingerprints of the streams that it was made for; a stream that it does not name is taken on trust."""
+        return {}
 
     @property
     def voices(self) -> tuple[str, ...]:

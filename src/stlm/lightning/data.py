@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader
 from stlm.codec import Codec
 from stlm.errors import FormatError
 from stlm.feed.dataset import FeedOptions, PackedDataset
-from stlm.feed.stream import FeedSource
+from stlm.feed.stream import FeedSource, difference
 from stlm.interfaces.batch import PackedBatch
 
 
@@ -38,11 +39,13 @@ class FeedDataModule(pl.LightningDataModule):
         num_workers: int = 0,
     ) -> None:
         super().__init__()
+        options.check_lanes(1, num_workers)
         self.sources = sources
         self.codec = codec
         self.options = options
         self.num_workers = num_workers
         self.cursor: dict[str, Any] = {}
+        self._mixture: dict[str, Any] = {}
 
     def consumed(self, batch: PackedBatch) -> None:
         """Called after each training step with its batch."""
@@ -50,6 +53,7 @@ class FeedDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[PackedBatch]:
         trainer = self.trainer
+        self.options.check_lanes(trainer.world_size if trainer else 1, self.num_workers)
         dataset = PackedDataset(
             self.sources,
             self.codec,
@@ -73,23 +77,27 @@ class FeedDataModule(pl.LightningDataModule):
             cursors = [{}] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(cursors, self.cursor)
         merged = {stream: state for cursor in cursors for stream, state in cursor.items()}
-        return {"cursor": merged, "options": _geometry(self.options)}
+        return {"cursor": merged, "options": asdict(self.options), "mixture": self._describe()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state["options"] != _geometry(self.options):
+        found = difference(state["options"], asdict(self.options), "feed") or next(
+            filter(
+                None, (difference(state["mixture"][part], now, "mixture") for part, now in self._describe().items())
+            ),
+            "",
+        )
+        if found:
             raise FormatError(
-                f"the checkpoint's feed was {state['options']}, this run's is {_geometry(self.options)}: "
-                "an exact resume needs the same row length, seed, streams and packing"
+                f"{found}: an exact resume needs the same mixture, shards, row length, seed, streams and packing"
             )
         self.cursor = dict(state["cursor"])
 
-
-def _geometry(options: FeedOptions) -> dict[str, Any]:
-    return {
-        "length": options.length,
-        "rows": options.rows,
-        "seed": options.seed,
-        "num_streams": options.num_streams,
-        "packing": options.packing,
-        "pool": options.pool,
-    }
+    def _describe(self) -> dict[str, Any]:
+        """What the batches are made of, as plain values."""
+        if not self._mixture:
+            sources = self.sources()
+            self._mixture = {
+                "names": [source.name for source in sources],
+                "sources": {source.name: source.describe() for source in sources},
+            }
+        return self._mixture

@@ -6,19 +6,22 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from stlm.checkpoint import save_system, write_run_file
-from stlm.errors import DataError, FormatError
+from stlm.errors import ConfigError
 from stlm.lightning.data import FeedDataModule
 from stlm.lightning.optimizers import OptimizerFactory
 from stlm.lightning.pretrain import LanguageModelModule, Schedule
 from stlm.lightning.progress import TokenProgress
+from stlm.lightning.resume import RunRecord, check_checkpoint, check_directory, find_checkpoint
 from stlm.lightning.strategy import TimeBudget, keep_freed_memory, resolve_precision, return_freed_memory
 from stlm.system import SpeechTextLM
 
@@ -36,6 +39,7 @@ class FitOptions:
         clip: largest gradient norm.
         checkpoint_every: steps between checkpoints; the last step has one in any case.
         resume: go on from ``checkpoints/last.ckpt`` of the run directory.
+        overwrite: replace a run that is in the directory; `resume` goes before it.
         progress: show the bar.
     """
 
@@ -50,7 +54,17 @@ class FitOptions:
     clip: float = 1.0
     checkpoint_every: int = 1000
     resume: bool = False
+    overwrite: bool = False
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "num_nodes", "accumulate", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"trainer: {name} must be at least 1, got {getattr(self, name)}")
+        if self.max_seconds is not None and not self.max_seconds > 0:
+            raise ConfigError(f"trainer: max_seconds must be above 0, or null for no limit, got {self.max_seconds}")
+        if not self.clip >= 0:
+            raise ConfigError(f"trainer: clip must be at least 0 (0 clips nothing), got {self.clip}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,19 +92,26 @@ def fit(
     """Train the system's backbone and write the run directory.
 
     Raises:
-        DataError: resume was asked for, but there is no checkpoint.
-        FormatError: the checkpoint was trained with another format, tokenizer or encoder.
+        ConfigError: an option is out of range, or the machine has no such device.
+        DataError: resume was asked for, but there is no sound checkpoint; or it was not, and the directory is taken.
+        FormatError: the checkpoint was trained with another format, tokenizer, encoder, backbone, optimizer or mixture.
     """
+    check_directory(directory, resume=options.resume, overwrite=options.overwrite)
     keep_freed_memory()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # its tips would tear the progress bar
     directory.mkdir(parents=True, exist_ok=True)
-    resume_from = find_checkpoint(directory, system) if options.resume else None
-    write_run_file(directory, system.codec, system.components, config)
+    resume_from = find_checkpoint(directory, system, config or {}) if options.resume else None
     module = LanguageModelModule(
         system.backbone, system.codec, optimizer, schedule, loss_chunk=loss_chunk, report_every=report_every
     )
+    if resume_from is not None:
+        check_checkpoint(resume_from, module)
     progress = TokenProgress(label, options.progress)
-    trainer = _trainer(options, directory, progress, report_every)
+    record = RunRecord(
+        partial(write_run_file, directory, system.codec, dict(system.components), config),
+        replaced=None if options.resume else directory,
+    )
+    trainer = _trainer(options, directory, [progress, record], report_every)
     with warnings.catch_warnings():
         _silence_known()
         system.backbone.train()
@@ -106,35 +127,17 @@ def fit(
     return report
 
 
-def find_checkpoint(directory: Path, system: SpeechTextLM) -> Path:
-    """The checkpoint to resume from, after checking that it belongs to this system."""
-    from stlm.checkpoint import read_run_file
-    from stlm.parts import check_fingerprint
-
-    path = directory / "checkpoints" / "last.ckpt"
-    if not path.exists():
-        raise DataError(
-            f"{path}: nothing to resume from: train without resume first, or name the right directory with out="
-        )
-    try:
-        check_fingerprint(read_run_file(directory), system.codec, directory)
-    except FormatError as error:
-        raise FormatError(
-            f"{error}; a run resumes only with the data, tokenizer and format that it began with"
-        ) from error
-    return path
-
-
-def _trainer(options: FitOptions, directory: Path, progress: TokenProgress, report_every: int) -> pl.Trainer:
-    callbacks: list[pl.Callback] = [
-        progress,
-        ModelCheckpoint(
-            directory / "checkpoints", save_last=True, every_n_train_steps=options.checkpoint_every, save_top_k=0
-        ),
-    ]
-    if options.max_seconds is not None:
-        callbacks.append(TimeBudget(options.max_seconds))
-    return pl.Trainer(
+def _trainer(options: FitOptions, directory: Path, callbacks: list[pl.Callback], report_every: int) -> pl.Trainer:
+    checkpoints = ModelCheckpoint(
+        directory / "checkpoints",
+        save_last=True,
+        every_n_train_steps=options.checkpoint_every,
+        save_top_k=0,
+        enable_version_counter=False,  # there is one last.ckpt, also after the directory was moved
+    )
+    budget = [TimeBudget(options.max_seconds)] if options.max_seconds is not None else []
+    make = partial(
+        pl.Trainer,
         default_root_dir=directory,
         max_steps=options.max_steps,
         precision=resolve_precision(options.precision),  # pyright: ignore[reportArgumentType]
@@ -144,7 +147,7 @@ def _trainer(options: FitOptions, directory: Path, progress: TokenProgress, repo
         strategy=options.strategy,
         accumulate_grad_batches=options.accumulate,
         gradient_clip_val=options.clip,
-        callbacks=callbacks,
+        callbacks=[*callbacks, checkpoints, *budget],
         logger=[
             CSVLogger(directory / "logs", name="", version=_next_log(directory / "logs")),
             TensorBoardLogger(directory, name="tensorboard", version=""),
@@ -155,6 +158,12 @@ def _trainer(options: FitOptions, directory: Path, progress: TokenProgress, repo
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
     )
+    try:
+        return make()
+    except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
+        line = f"{error} ".splitlines()[0].strip() or type(error).__name__
+        chosen = f"accelerator={options.accelerator}, devices={options.devices}, strategy={options.strategy}"
+        raise ConfigError(f"trainer: {chosen}: {line}") from error
 
 
 def _next_log(directory: Path) -> str:

@@ -12,6 +12,7 @@ from torch import nn
 from torchmetrics import MeanMetric
 
 from stlm.codec import Codec
+from stlm.errors import ConfigError
 from stlm.interfaces.backbone import BackboneLM
 from stlm.interfaces.batch import PackedBatch
 from stlm.lightning.loss import token_losses
@@ -31,6 +32,13 @@ class Schedule:
     warmup_steps: int = 100
     total_steps: int = 1000
     final_ratio: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.warmup_steps < 0 or not 0 <= self.final_ratio <= 1:
+            raise ConfigError(
+                f"schedule: expected warmup_steps >= 0 and 0 <= final_ratio <= 1, got {self.warmup_steps} and "
+                f"{self.final_ratio}"
+            )
 
     def factor(self, step: int) -> float:
         """Multiplier of the peak rate at an optimizer step."""
@@ -99,6 +107,10 @@ class LanguageModelModule(pl.LightningModule):
         report_every: int = 10,
     ) -> None:
         super().__init__()
+        if loss_chunk < 1 or report_every < 1:
+            raise ConfigError(
+                f"trainer: loss_chunk and report_every must be at least 1, got {loss_chunk} and {report_every}"
+            )
         self.backbone = backbone
         self.codec = codec
         self.make_optimizer = optimizer

@@ -1,7 +1,7 @@
 """The plugin door: hook specifications, components, loader and registry. No torch."""
 
 from stlm.plugin.component import Component
-from stlm.plugin.configs import plugin_configs
+from stlm.plugin.configs import config_errors, plugin_configs
 from stlm.plugin.hookspecs import hookimpl, hookspec
 from stlm.plugin.loader import HOOKS, Plugin, load_plugins
 from stlm.plugin.registry import KINDS, Choice, Owned, Registry, default_registry, make_config
@@ -14,6 +14,7 @@ __all__ = [
     "Owned",
     "Plugin",
     "Registry",
+    "config_errors",
     "default_registry",
     "hookimpl",
     "hookspec",

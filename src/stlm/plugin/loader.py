@@ -7,8 +7,11 @@ registers misspelt hooks without a word; this one records each of these beside t
 from __future__ import annotations
 
 import os
+import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field, fields
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import cast
@@ -64,8 +67,10 @@ def _load(point: EntryPoint) -> Plugin:
     dist = point.dist.name if point.dist is not None else point.name
     version = point.dist.version if point.dist is not None else "?"
     try:
-        module = point.load()
-        return Plugin(dist=dist, version=version, module=point.module, components=_components(module))
+        with redirect_stdout(sys.stderr):  # what a plugin prints is not the output of a verb
+            module = point.load()
+            components = _components(module)
+        return Plugin(dist=dist, version=version, module=point.module, components=components)
     except (Exception, SystemExit) as error:
         if os.environ.get("STLM_PLUGIN_TRACE"):
             raise
@@ -101,7 +106,20 @@ def _checked(hook: str, result: object) -> tuple[Component, ...]:
     if not components or len(components) < len(items):
         raise TypeError(f"{hook} must return a sequence of stlm.plugin.Component, got {result!r}")
     for component in components:
-        for path in (component.factory, component.config):
-            if path.count(":") != 1:
-                raise TypeError(f"{hook}: {component.name!r} has {path!r}, expected 'module:attribute'")
+        _check(hook, component)
+    twice = [name for name, count in Counter(component.name for component in components).items() if count > 1]
+    if twice:
+        raise TypeError(f"{hook} offers {twice[0]!r} twice: a name is for one component")
     return components
+
+
+def _check(hook: str, component: Component) -> None:
+    for entry in fields(component):
+        value: object = getattr(component, entry.name)
+        if not isinstance(value, str):
+            raise TypeError(f"{hook}: the {entry.name} of {component!r} is {value!r}, expected a string")
+    if not component.name or "/" in component.name:
+        raise TypeError(f"{hook}: a component is called {component.name!r}, expected a name without '/'")
+    for path in (component.factory, component.config):
+        if path.count(":") != 1:
+            raise TypeError(f"{hook}: {component.name!r} has {path!r}, expected 'module:attribute'")

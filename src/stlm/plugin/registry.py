@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import import_module
@@ -113,10 +115,30 @@ class Registry:
 
         Raises:
             ConfigError: an option is unknown or has the wrong type.
-            PluginError: the component is missing, ambiguous or cannot be imported.
+            PluginError: the component is missing, ambiguous or broken, or is not what its kind promises.
         """
-        config = make_config(self.config_type(kind, name), options or {}, where=f"{kind} {name!r}")
-        return self.factory(kind, name)(config)
+        owned = self.find(kind, name)
+        config = make_config(_resolve(owned, owned.component.config), options or {}, where=f"{kind} {name!r}")
+        factory = _resolve(owned, owned.component.factory)
+        try:
+            built = factory(config)
+        except StlmError:
+            raise
+        except Exception as error:
+            raise PluginError(f"{_full_name(owned)} cannot be made: {_line(error)}") from error
+        expected = interface_of(kind)
+        if not isinstance(built, expected):
+            raise PluginError(
+                f"{_full_name(owned)}: {owned.component.factory!r} made a {type(built).__name__}, expected a "
+                f"{expected.__name__}: the plugin breaks its contract"
+            )
+        return built
+
+
+def interface_of(kind: str) -> type:
+    """The abstract class that components of a kind implement; named by a rule, so that it is imported only here."""
+    name = "".join(part.capitalize() for part in kind.split("_"))
+    return getattr(import_module("stlm.interfaces"), {"Backbone": "BackboneLM"}.get(name, name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,20 +161,28 @@ def make_config(kind: type, options: Mapping[str, Any], *, where: str) -> Any:
             raise ConfigError(f"{where}: unknown option {key!r}{did_you_mean(key, known)}; options: {', '.join(known)}")
     try:
         return kind(**options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {error}") from error
 
 
 def _resolve(owned: Owned, path: str) -> Any:
     module, attribute = path.split(":")
     try:
-        return getattr(import_module(module), attribute)
+        with redirect_stdout(sys.stderr):
+            return getattr(import_module(module), attribute)
     except StlmError:
         raise
     except Exception as error:
-        raise PluginError(
-            f"{owned.dist}/{owned.component.name}: cannot load {path!r}: {type(error).__name__}: {error}"
-        ) from error
+        raise PluginError(f"{_full_name(owned)}: cannot load {path!r}: {_line(error)}") from error
+
+
+def _full_name(owned: Owned) -> str:
+    return f"{owned.dist}/{owned.component.name}"
+
+
+def _line(error: Exception) -> str:
+    """An error of somebody else's in one line."""
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
 
 
 @cache

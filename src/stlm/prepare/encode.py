@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stlm.audio import read_audio
-from stlm.errors import DataError, StlmError
+from stlm.errors import ConfigError, DataError, StlmError
 from stlm.interfaces.source import Source
 from stlm.interfaces.stage import Stage
 from stlm.interfaces.unit_encoder import SpeechUnitEncoder, encode_streams
@@ -52,9 +52,14 @@ class ShardTask:
     def report_path(self) -> Path:
         return self.path.with_suffix(".json")
 
-    def fingerprint(self, encoders: Sequence[SpeechUnitEncoder]) -> str:
-        """Hash of what decides the shard's content; a path may hold another codebook by now, so its hash too."""
-        content = {**asdict(self), "out": None, "streams": [encoder.fingerprint for encoder in encoders]}
+    def fingerprint(self, source: Source, encoders: Sequence[SpeechUnitEncoder]) -> str:
+        """Hash of what decides the shard's content; paths may hold other recordings and codebooks by now."""
+        content = {
+            **asdict(self),
+            "out": None,
+            "inputs": source.fingerprint(self.shard, self.num_shards),
+            "streams": [encoder.fingerprint for encoder in encoders],
+        }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -72,20 +77,28 @@ class ShardReport:
 
 def prepare_shard(task: ShardTask) -> ShardReport:
     """Write the task's shard, or return the report of an equal task that was completed before."""
-    encoders: list[SpeechUnitEncoder] = [choice.build("unit_encoder") for choice in task.encoders]
-    done = _completed(task, encoders)
+    encoders: list[SpeechUnitEncoder] = [_speech_encoder(choice) for choice in task.encoders]
+    source: Source = task.source.build("source")
+    fingerprint = task.fingerprint(source, encoders)
+    done = _completed(task, fingerprint)
     if done is not None:
         return done
-    source: Source = task.source.build("source")
     stream: Iterable[Utterance | Rejected] = source.utterances(task.shard, task.num_shards)
     for choice in task.stages:
         stage: Stage = choice.build("stage")
         stream = stage.apply(stream)
-    return write_shard(task, encoders, stream)
+    return write_shard(task, encoders, stream, fingerprint)
+
+
+def _speech_encoder(choice: Choice) -> SpeechUnitEncoder:
+    encoder = choice.build("unit_encoder")
+    if not isinstance(encoder, SpeechUnitEncoder):
+        raise ConfigError(f"unit_encoders: {choice.name} encodes text, expected a speech unit encoder such as logmel")
+    return encoder
 
 
 def write_shard(
-    task: ShardTask, encoders: Sequence[SpeechUnitEncoder], stream: Iterable[Utterance | Rejected]
+    task: ShardTask, encoders: Sequence[SpeechUnitEncoder], stream: Iterable[Utterance | Rejected], fingerprint: str
 ) -> ShardReport:
     """Encode a stream of utterances into the task's shard and write its report beside it."""
     specs: dict[str, StreamSpec] = {encoder.spec.name: encoder.spec for encoder in encoders}
@@ -106,7 +119,7 @@ def write_shard(
                 for name, units in item.streams.items():
                     frames[name] += len(units)
         report = ShardReport(
-            fingerprint=task.fingerprint(encoders),
+            fingerprint=fingerprint,
             num_utterances=writer.num_utterances,
             num_seconds=writer.num_seconds,
             num_frames=frames,
@@ -146,7 +159,7 @@ def encode_batch(batch: Sequence[Utterance], encoders: Sequence[SpeechUnitEncode
         if empty:
             seconds = utterance.audio.seconds if utterance.audio else 0.0
             reason = f"{utterance.id}: {seconds:.3f} s of audio are too short for a single unit of stream {empty[0]!r}"
-            yield Rejected(id=utterance.id, reason=reason)
+            yield Rejected(id=utterance.id, reason=reason, uri=getattr(utterance.audio, "uri", None))
             continue
         yield utterance.with_streams(streams)
 
@@ -174,16 +187,23 @@ def _batches(stream: Iterable[Utterance | Rejected], size: int, rejected: list[R
         yield batch
 
 
-def _completed(task: ShardTask, encoders: Sequence[SpeechUnitEncoder]) -> ShardReport | None:
+def _completed(task: ShardTask, fingerprint: str) -> ShardReport | None:
     if not (task.path.exists() and task.report_path.exists()):
         return None
     try:
         report = ShardReport(**json.loads(task.report_path.read_text()))
     except (ValueError, TypeError):
         return None
-    return replace(report, was_done=True) if report.fingerprint == task.fingerprint(encoders) else None
+    return replace(report, was_done=True) if report.fingerprint == fingerprint else None
 
 
 def all_rejected(reports: Iterable[ShardReport]) -> list[Mapping[str, Any]]:
     """The rejected inputs of all reports."""
     return list(chain.from_iterable(report.rejected for report in reports))
+
+
+def count_rejected(items: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
+    """How many inputs could not be used at all, and how many only in part, however many notes each has."""
+    notes = list(items)
+    lost = {(item["id"], item["uri"]) for item in notes if not item["kept_as"]}
+    return len(lost), len({(item["id"], item["uri"]) for item in notes} - lost)

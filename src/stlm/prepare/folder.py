@@ -6,9 +6,11 @@ in seconds and paths relative to the manifest; everything but ``audio`` is optio
 
 from __future__ import annotations
 
+import codecs
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +32,13 @@ class Config:
     """Options of `FolderSource`.
 
     `part` and `parts` hold out a share: with parts=10, part="train" leaves out every tenth utterance, part="test" takes
-    only those.
+    only those. `skip` names audio files to pass over, by path.
     """
 
     path: str = ""
     part: str = "all"
     parts: int = 10
+    skip: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,19 +59,23 @@ class FolderSource(Source):
         path: the folder.
         part: "all", "train" or "test".
         parts: every `parts`-th recording is a test recording.
+        skip: paths of audio files to pass over, as the quarantine list names them.
 
     Raises:
-        DataError: the folder does not exist or holds no audio.
-        ConfigError: unknown part.
+        DataError: the folder does not exist or holds no audio, or its manifest cannot be read.
+        ConfigError: unknown part, or a share below one.
     """
 
-    def __init__(self, path: str | Path, part: str = "all", parts: int = 10) -> None:
+    def __init__(self, path: str | Path, part: str = "all", parts: int = 10, skip: Collection[str] = ()) -> None:
         self.path = Path(path)
+        if parts < 1:
+            raise ConfigError(f"parts must be 1 or more, got {parts}: every parts-th recording is held out")
         if part not in ("all", "train", "test"):
             raise ConfigError(f"part must be 'all', 'train' or 'test', got {part!r}")
         if not self.path.is_dir():
             raise DataError(f"{path}: no such folder: give a folder with audio files or a manifest.jsonl")
-        entries = list(self._entries())
+        passed_over = set(skip)
+        entries = [entry for entry in self._entries() if str(entry.audio) not in passed_over]
         if not entries:
             raise DataError(f"{path}: no audio ({', '.join(AUDIO_SUFFIXES)}) and no manifest.jsonl in this folder")
         keep = {"all": lambda _: True, "train": lambda i: i % parts != 0, "test": lambda i: i % parts == 0}[part]
@@ -81,7 +88,15 @@ class FolderSource(Source):
         for entry in self.entries[shard::num_shards]:
             yield from read_entry(entry)
 
-    def _entries(self) -> Iterator[Entry | Any]:
+    def fingerprint(self, shard: int = 0, num_shards: int = 1) -> str:
+        """Hash of rows and transcripts, and of size and time of the audio files: mended or added files change it."""
+        content = [
+            [entry.id, str(entry.audio), entry.text, entry.row, entry.note, *_state(entry.audio)]
+            for entry in self.entries[shard::num_shards]
+        ]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _entries(self) -> Iterator[Entry]:
         manifest = self.path / "manifest.jsonl"
         if manifest.exists():
             yield from _manifest_entries(manifest)
@@ -91,23 +106,50 @@ class FolderSource(Source):
         for audio in found:
             name = audio.relative_to(self.path)
             name = str(name if names[audio.with_suffix("")] > 1 else name.with_suffix(""))
-            transcript = audio.with_suffix(".txt")
-            text = transcript.read_text(errors="replace").strip() if transcript.exists() else None
-            note = None if text else f"no transcript: expected {transcript.name} beside it with the spoken words"
-            yield Entry(id=name, audio=audio, text=text or None, row={}, note=note)
+            text, note = _transcript(audio.with_suffix(".txt"))
+            yield Entry(id=name, audio=audio, text=text, row={}, note=note)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Size and time of a file; -1 where there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
+
+
+def _transcript(path: Path) -> tuple[str | None, str | None]:
+    """The words of a transcript file, or what is wrong with it."""
+    try:
+        text = path.read_text(encoding="utf-8-sig").strip()
+    except FileNotFoundError:
+        text = ""
+    except UnicodeDecodeError as error:
+        return None, (
+            f"the transcript {path.name} is no UTF-8 (byte {error.start} is 0x{error.object[error.start]:02x}): "
+            "convert it, for example with `iconv -f LATIN1 -t UTF-8`"
+        )
+    except OSError as error:
+        return None, f"the transcript {path.name} cannot be read ({error.strerror}): expected a text file"
+    return text or None, None if text else f"no transcript: expected {path.name} beside it with the spoken words"
 
 
 def _manifest_entries(manifest: Path) -> Iterator[Entry]:
-    for number, line in enumerate(manifest.read_text().splitlines(), 1):
+    try:
+        content = manifest.read_bytes()
+    except OSError as error:
+        raise DataError(f"{manifest}: cannot be read ({error.strerror}), expected one JSON object a line") from error
+    for number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).splitlines(), 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line.decode())
             audio = manifest.parent / row["audio"]
             text = row.get("text") or None
             if not isinstance(text, str | None):
                 raise TypeError(f"'text' is {text!r}")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             reason = f"line {number} is not a JSON object with an 'audio' path ({type(error).__name__}: {error})"
             yield Entry(id=f"{manifest.name}:{number}", audio=manifest, text=None, row={"broken": reason})
             continue
@@ -201,4 +243,4 @@ def _folded(text: str) -> str:
 def build(config: Config) -> FolderSource:
     if not config.path:
         raise ConfigError("source folder needs path: set source.path=DIR")
-    return FolderSource(config.path, part=config.part, parts=config.parts)
+    return FolderSource(config.path, part=config.part, parts=config.parts, skip=config.skip)

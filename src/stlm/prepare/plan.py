@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tqdm import tqdm
 
 from stlm.errors import DataError
 from stlm.interfaces.stage import Runner
-from stlm.prepare.encode import ShardReport, ShardTask, all_rejected, prepare_shard
+from stlm.prepare.encode import ShardReport, ShardTask, all_rejected, count_rejected, prepare_shard
 
 QUARANTINE = "quarantine.jsonl"
 
@@ -39,7 +40,17 @@ class Prepared:
     @property
     def num_rejected(self) -> int:
         """Inputs of which nothing could be used."""
-        return sum(1 for item in all_rejected(self.reports) if not item.get("kept_as"))
+        return count_rejected(all_rejected(self.reports))[0]
+
+    @property
+    def num_in_part(self) -> int:
+        """Inputs of which only a part could be used."""
+        return count_rejected(all_rejected(self.reports))[1]
+
+    @property
+    def num_reused(self) -> int:
+        """Shards that were complete already."""
+        return sum(report.was_done for report in self.reports)
 
 
 def prepare(
@@ -66,7 +77,9 @@ def prepare(
             reports.append(report)
             bar.update()
             seconds = sum(item.num_seconds for item in reports)
-            bar.set_postfix_str(f"{sum(item.num_utterances for item in reports)} utterances, {seconds / 60:.1f} min")
+            reused = f", {done} reused" if (done := sum(item.was_done for item in reports)) else ""
+            utterances = sum(item.num_utterances for item in reports)
+            bar.set_postfix_str(f"{utterances} utterances, {seconds / 60:.1f} min{reused}")
     prepared = Prepared(directory=task.out, reports=tuple(reports))
     _write_quarantine(prepared)
     if prepared.num_utterances == 0:
@@ -89,7 +102,8 @@ def _write_quarantine(prepared: Prepared) -> None:
     """All rejected inputs of the directory, one JSON object a line; no file if there is none."""
     rows: list[str] = []
     for path in sorted(prepared.directory.glob("shard-*.json")):
-        rows.extend(json.dumps(item) for item in json.loads(path.read_text())["rejected"])
+        with suppress(ValueError, LookupError, TypeError):  # a damaged report: its shard will be made anew
+            rows.extend([json.dumps(item) for item in json.loads(path.read_text())["rejected"]])
     target = prepared.directory / QUARANTINE
     target.unlink(missing_ok=True)
     if rows:

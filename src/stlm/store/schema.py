@@ -68,18 +68,35 @@ def read_meta(schema: pa.Schema, path: str) -> tuple[dict[str, StreamSpec], str 
     """Stream specifications and text tokenizer of a shard.
 
     Raises:
-        FormatError: the file is not a stlm shard, or of another version.
+        FormatError: the file is not a stlm shard, of another version, or damaged.
     """
     raw = (schema.metadata or {}).get(META_KEY)
     if raw is None:
         raise FormatError(
             f"{path}: not a stlm shard (no {META_KEY.decode()!r} in its metadata): write it with stlm prepare"
         )
-    meta = json.loads(raw)
-    if meta["version"] != VERSION:
-        raise FormatError(f"{path}: shard version {meta['version']}, this stlm reads {VERSION}: prepare the data again")
-    streams = {
-        name: StreamSpec(**{**spec, "codebook_sizes": tuple(spec["codebook_sizes"])})
-        for name, spec in meta["streams"].items()
-    }
-    return streams, meta["text_fingerprint"]
+    try:
+        meta = json.loads(raw)
+        version = meta["version"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise _damaged(path, error) from error
+    if version != VERSION:
+        raise FormatError(f"{path}: shard version {version}, this stlm reads {VERSION}: prepare the data again")
+    try:
+        streams = {
+            name: StreamSpec(**{**spec, "codebook_sizes": tuple(spec["codebook_sizes"])})
+            for name, spec in meta["streams"].items()
+        }
+        text_fingerprint = meta["text_fingerprint"]
+    except (LookupError, TypeError, AttributeError) as error:
+        raise _damaged(path, error) from error
+    for name in shard_schema(streams, text_fingerprint).names:
+        if name not in schema.names:
+            raise FormatError(f"{path}: column {name!r} is missing, the shard has {schema.names}: prepare it again")
+    return streams, text_fingerprint
+
+
+def _damaged(path: str, error: Exception) -> FormatError:
+    return FormatError(
+        f"{path}: the description of its streams cannot be read ({type(error).__name__}: {error}): prepare it again"
+    )

@@ -124,13 +124,22 @@ class ShardWriter:
 
 def _check_text(utterance: Utterance) -> None:
     """Arrow would notice only when the whole group is converted, and not say whose text it is."""
-    try:
-        (utterance.text or "").encode()
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"{utterance.id}: character {error.start} of the text is half of a surrogate pair, which is no text: "
-            "repair or remove it"
-        ) from error
+    strings = [
+        ("id", utterance.id),
+        ("text", utterance.text),
+        ("speaker", utterance.speaker),
+        ("audio path", getattr(utterance.audio, "uri", None)),
+        *((f"word {index}", word.text) for index, word in enumerate(utterance.words)),
+    ]
+    for name, value in strings:
+        try:
+            (value or "").encode()
+        except UnicodeEncodeError as error:
+            shown = utterance.id.encode(errors="backslashreplace").decode()
+            raise DataError(
+                f"{shown}: character {error.start} of the {name} is half of a surrogate pair, which is no text: "
+                "repair or remove it"
+            ) from error
 
 
 def _audio_columns(audio: Audio | AudioRef | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from stlm.types.audio import Audio, AudioRef
 from stlm.types.units import TextUnits, Units
 
 Seconds: TypeAlias = float
+MAX_CODE = 65535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +174,25 @@ class Rejected:
 
 
 def as_codes(values: object) -> np.ndarray:
-    """``uint16[T, K]`` from any integer sequence; a flat one becomes K = 1."""
-    codes = np.asarray(values, dtype=np.uint16)
+    """``uint16[T, K]`` from whole numbers; a flat sequence becomes K = 1.
+
+    Raises:
+        DataError: a value is no whole number within 0..65535, or the rows differ in length.
+    """
+    try:
+        found = np.asarray(values)
+    except ValueError as error:
+        raise DataError("codes must be one number, or one row of equal length, per frame; got ragged rows") from error
+    if found.ndim not in (1, 2) or not _fit_uint16(found):
+        shown = " ".join(str(values).split())[:60]
+        raise DataError(f"codes must be whole numbers within 0..{MAX_CODE}, in a list or a table, got {shown}")
+    codes = found.astype(np.uint16)
     return codes[:, None] if codes.ndim == 1 else codes
+
+
+def _fit_uint16(values: np.ndarray) -> bool:
+    if values.dtype == np.uint16 or not values.size:
+        return True
+    if values.dtype.kind not in "iuf":
+        return False
+    return bool(np.all((values >= 0) & (values <= MAX_CODE) & (np.floor(values) == values)))

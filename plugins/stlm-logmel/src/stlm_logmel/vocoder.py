@@ -71,6 +71,10 @@ class GriffinLimVocoder(Vocoder):
         return (self._codebook.stream,)
 
     @property
+    def accepts(self) -> dict[str, str]:
+        return {self._codebook.stream: self._codebook.spec.fingerprint}
+
+    @property
     def sample_rate(self) -> int:
         return self._codebook.features.sample_rate
 

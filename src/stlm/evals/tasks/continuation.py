@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from stlm.audio import read_audio
 from stlm.errors import ConfigError
 from stlm.interfaces.eval_task import ChoiceItem, EvalTask
-from stlm.types import Audio, AudioRef, Piece, Speech, TextSpan, Utterance, text_boundaries
+from stlm.types import Audio, Piece, Speech, TextSpan, Utterance, text_boundaries
 
 DIRECTIONS = ("T->T", "T->S", "S->T", "S->S")
 
@@ -66,17 +66,21 @@ def halve(utterance: Utterance) -> dict[str, list[Sequence[Piece]]]:
         cut = text_boundaries(text, words)[middle]
     else:
         cut = text.find(" ", len(text) // 2)
-    if text and 0 < cut < len(text):
+    if cut > 0 and text[:cut].strip() and text[cut:].strip():
         found["T"] = [[TextSpan(text=text[:cut])], [TextSpan(text=text[cut:])]]
     if utterance.audio is not None:
-        audio = utterance.audio
+        audio = utterance.audio if isinstance(utterance.audio, Audio) else read_audio(utterance.audio)
         sample = words[middle].start if len(words) > 1 else audio.num_samples // 2
-        found["S"] = [[Speech(audio=_part(audio, 0, sample))], [Speech(audio=_part(audio, sample, audio.num_samples))]]
+        if 0 < sample < audio.num_samples:
+            found["S"] = [[Speech(audio=part)] for part in _parts(audio, sample)]
     if len(words) > 1 and "S" in found and "T" in found:
         found["exact"] = [[]]
     return found
 
 
-def _part(audio: Audio | AudioRef, start: int, end: int) -> Audio:
-    loaded = audio if isinstance(audio, Audio) else read_audio(audio)
-    return Audio(samples=loaded.samples[start:end], sample_rate=loaded.sample_rate)
+def _parts(audio: Audio, sample: int) -> tuple[Audio, Audio]:
+    before, after = audio.samples[:sample], audio.samples[sample:]
+    return (
+        Audio(samples=before, sample_rate=audio.sample_rate),
+        Audio(samples=after, sample_rate=audio.sample_rate),
+    )
