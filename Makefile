@@ -98,6 +98,8 @@ $(DOCS_STAMP): $(STAMP)
 bench: $(STAMP) ## the numbers that the docs quote
 	$(BIN)/python benchmarks/feed.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python plugins/stlm-hifigan/benchmarks/vocode.py
 
 lock: $(STAMP) ## resolve constraints.txt again (LOCK_ARGS=--upgrade for newer versions)
 	@set -eu; uv=$$(command -v uv || echo $(BIN)/uv); made=$$(mktemp); cp constraints.txt "$$made"; \

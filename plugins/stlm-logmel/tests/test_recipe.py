@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
 
 from stlm.audio import probe_audio
 from stlm.errors import ConfigError, DataError
-from stlm.types import Utterance
+from stlm.types import Audio, AudioRef, Utterance
 from stlm_logmel.encoder import Config as EncoderConfig
 from stlm_logmel.encoder import build
 from stlm_logmel.recipe import Config, LogMelKMeansRecipe
@@ -72,3 +73,21 @@ def test_no_audio_or_too_little_is_a_data_error(tmp_path: Path, recordings: list
 def test_an_impossible_number_of_units_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="num_units"):
         LogMelKMeansRecipe(Config(num_units=70_000))
+
+
+def test_recordings_that_cannot_be_read_are_passed_over(
+    recordings: list[Utterance], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = np.full(16000, np.nan, np.float32)
+    gone = AudioRef(uri=str(tmp_path / "gone.wav"), sample_rate=16000, num_samples=16000)
+    bad = [
+        Utterance(id="nan", audio=Audio(samples=broken, sample_rate=16000)),
+        Utterance(id="gone", audio=gone),
+        Utterance(id="text", text="no sound"),
+    ]
+    whole, rest = tmp_path / "whole", tmp_path / "rest"
+    for out, corpus in ((whole, recordings), (rest, [bad[0], *recordings[:5], *bad[1:], *recordings[5:]])):
+        out.mkdir()
+        LogMelKMeansRecipe(Config(num_units=8)).train(corpus, out)
+    assert (rest / "codebook.safetensors").read_bytes() == (whole / "codebook.safetensors").read_bytes()
+    assert "nan: audio holds NaN" in caplog.text and "gone.wav: no such file" in caplog.text

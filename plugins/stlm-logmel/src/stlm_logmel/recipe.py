@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stlm.audio import read_audio, resample
-from stlm.errors import ConfigError, DataError
+from stlm.errors import ConfigError
 from stlm.interfaces import Recipe
 from stlm.learn.kmeans import assign, fit_kmeans, sample_rows
+from stlm.learn.sounds import sounds_of
 from stlm.learn.threads import one_thread
-from stlm.types import Audio, Utterance
+from stlm.types import Utterance
 from stlm_logmel.codebook import Codebook
 from stlm_logmel.features import FeatureOptions, UnitFeatures
 from stlm_logmel.sounds import Sounds
@@ -96,10 +96,7 @@ class LogMelKMeansRecipe(Recipe):
         """Samples of about two minutes of audio at a time."""
         batch: list[np.ndarray] = []
         seconds = total = 0.0
-        for utterance in utterances:
-            if utterance.audio is None:
-                continue
-            audio = self._audio(utterance)
+        for audio in sounds_of(utterances, self.config.sample_rate):
             batch.append(audio.samples)
             seconds, total = seconds + audio.seconds, total + audio.seconds
             if seconds >= BATCH_SECONDS:
@@ -109,16 +106,6 @@ class LogMelKMeansRecipe(Recipe):
                 break
         if batch:
             yield batch
-
-    def _audio(self, utterance: Utterance) -> Audio:
-        source = utterance.audio
-        if isinstance(source, Audio):
-            audio = resample(source, self.config.sample_rate)
-            if not np.isfinite(audio.samples).all():
-                raise DataError(f"{utterance.id}: audio holds NaN or infinite samples, expected finite ones")
-            return audio
-        assert source is not None
-        return read_audio(source, self.config.sample_rate)
 
 
 def _weights(options: FeatureOptions, smoothness: float) -> torch.Tensor:
