@@ -1,7 +1,7 @@
 """The parity kit: generated checkpoints in the official layout and the reference's outputs for them, read in place.
 
-``STLM_SHARED`` names the folder that holds ``spiritlm/kit`` (default ``../shared``). Without it these tests are
-skipped, or fail where ``STLM_REQUIRE_SHARED`` is set, as it is in CI and in `make test-all`.
+``STLM_SHARED`` names the folder that holds ``spiritlm/kit`` (default: ``shared`` beside the repository, or further up).
+Without it these tests are skipped, or fail where ``STLM_REQUIRE_SHARED`` is set, as in CI and in `make test-all`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def kit() -> Path:
-    shared = Path(os.environ.get("STLM_SHARED", ROOT.parent / "shared"))
-    found = shared / "spiritlm" / "kit"
+    beside = next((above / "shared" for above in ROOT.parents if (above / "shared").is_dir()), ROOT.parent / "shared")
+    found = Path(os.environ.get("STLM_SHARED", beside)) / "spiritlm" / "kit"
     if not found.is_dir():
         reason = f"no parity kit at {found}: set STLM_SHARED to the folder that holds spiritlm/kit"
         if os.environ.get("STLM_REQUIRE_SHARED"):
