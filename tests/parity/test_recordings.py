@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def full(make_checkpoint: Callable[..., Path]) -> Path:
-    return make_checkpoint("full", "--no-lm")
+    return make_checkpoint("full")
 
 
 @pytest.fixture(scope="module")
