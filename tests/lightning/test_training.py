@@ -17,7 +17,7 @@ from stlm.lightning.fit import FitOptions, fit
 from stlm.lightning.loss import token_losses
 from stlm.lightning.optimizers import MuonAdamW, split_parameters
 from stlm.lightning.pretrain import LossByKind, Schedule
-from stlm.lightning.strategy import resolve_precision
+from stlm.learn.machine import resolve_precision
 from stlm.testing.factories import base_codec, make_corpus, tiny_system, write_shards
 from stlm.testing.fakes import TinyBackbone, batch_of
 

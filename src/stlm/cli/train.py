@@ -1,9 +1,10 @@
 """Train a language model, or a tokenizer or vocoder by its recipe.
 
   stlm train experiment=NAME [KEY=VALUE …]           configs/experiment/NAME.yaml over configs/train.yaml
-  stlm train recipe=NAME source=… out=DIR            a plugin's recipe, such as logmel_kmeans or bpe
+  stlm train recipe=NAME data=DIR out=DIR            a plugin's recipe, such as hubert_pretrain, hifigan or bpe
 
-Go on with an interrupted run by repeating its command with trainer.resume=true.
+data=DIR is a folder of recordings, short for source=folder source.path=DIR. Go on with an interrupted training by
+repeating its command with trainer.resume=true (a recipe: resume=true).
 """
 
 from __future__ import annotations
@@ -40,7 +41,19 @@ def train_recipe(overrides: list[str]) -> int:
     from stlm.config.run import run_recipe
     from stlm.config.schema import RecipeConfig
 
-    config = load_config("recipe", RecipeConfig, overrides)
-    run_recipe(config.recipe, config.source, config.out)
+    config = load_config("recipe", RecipeConfig, [item for given in overrides for item in _with_folder(given)])
+    run_recipe(
+        config.recipe,
+        config.source,
+        config.out,
+        limit=config.limit,
+        resume=config.resume,
+        overwrite=config.overwrite,
+    )
     print(f"{config.out}: trained by {config.recipe['name']}")
     return 0
+
+
+def _with_folder(override: str) -> list[str]:
+    key, _, path = override.partition("=")
+    return ["source=folder", f"source.path={path}"] if key == "data" else [override]

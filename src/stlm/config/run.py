@@ -24,13 +24,18 @@ from stlm.config.build import (
 )
 from stlm.config.schema import FROM_INIT, LoraConfig, TrainConfig
 from stlm.errors import ConfigError, DataError
+from stlm.feed.stream import difference
 from stlm.interfaces.backbone import AdaptableBackbone
 from stlm.interfaces.recipe import Recipe
 from stlm.interfaces.source import Source
+from stlm.learn.training import CHECKPOINT
 from stlm.lightning.fit import FitReport, fit
 from stlm.lightning.resume import check_directory
 from stlm.system import SpeechTextLM
 from stlm.types import Rejected, Utterance
+
+PLAN_FILE = "plan.json"
+"""What an unfinished recipe was asked for; it lies beside its checkpoints."""
 
 
 def train(config: TrainConfig, system: SpeechTextLM | None = None, *, label: str = "train") -> FitReport:
@@ -77,30 +82,64 @@ def _with_parts_of_init(config: TrainConfig) -> TrainConfig:
     return replace(config, **{name: before.get(name, getattr(blank, name)) for name in FROM_INIT})
 
 
-def run_recipe(recipe: Mapping[str, Any], source: Mapping[str, Any], out: str | Path, *, limit: int = 0) -> None:
+def run_recipe(
+    recipe: Mapping[str, Any],
+    source: Mapping[str, Any],
+    out: str | Path,
+    *,
+    limit: int = 0,
+    resume: bool = False,
+    overwrite: bool = True,
+) -> None:
     """Train a part on a source; `out` appears complete or not at all.
 
     Args:
         recipe, source: components with their options.
         out: the directory that the part's component loads.
         limit: at most so many utterances; 0 for all.
+        resume: go on with a training that was interrupted.
+        overwrite: begin anew where one was interrupted, or finished.
 
     Raises:
-        DataError: `out` holds something that no recipe made.
+        DataError: `out` holds something that no recipe made, or there is nothing to resume. ConfigError: the
+            interrupted training had other options.
     """
     target = Path(out)
     _check_replaceable(target, source)
     trainer: Recipe = build_component("recipe", recipe)
     corpus: Source = build_component("source", source)
     total = min(limit or len(corpus), len(corpus) or limit) or None
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial = _begin(target, {"recipe": dict(recipe), "source": dict(source)}, resume=resume, overwrite=overwrite)
     trainer.train(_Usable(corpus, limit, total, str(recipe["name"])), partial)
+    shutil.rmtree(partial / CHECKPOINT.parent, ignore_errors=True)
     record = {"libraries": installed_versions(), "recipe": dict(recipe), "source": dict(source)}
     (partial / RUN_FILE).write_text(json.dumps(record, indent=2, default=str) + "\n")
+    (partial / PLAN_FILE).unlink()
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
+
+
+def _begin(target: Path, plan: Mapping[str, Any], *, resume: bool, overwrite: bool) -> Path:
+    """The directory in which a training goes on, or begins."""
+    partial = target.with_name(f".{target.name}.partial")
+    is_begun = (partial / PLAN_FILE).exists() and any(partial.rglob(CHECKPOINT.name))
+    plan = json.loads(json.dumps(plan, default=str))
+    if resume:
+        if not is_begun:
+            raise DataError(f"{partial}: nothing to resume from: train without resume first, or name the right out")
+        if found := difference(json.loads((partial / PLAN_FILE).read_text()), plan):
+            raise ConfigError(f"{target}: {found}: a training resumes only with the options that it began with")
+        return partial
+    if is_begun and not overwrite:
+        raise DataError(
+            f"{partial} holds an interrupted training: go on with it by resume=true, or begin anew by overwrite=true"
+        )
+    if target.exists() and any(target.iterdir()) and not overwrite:
+        raise DataError(f"{target} holds a trained part already: replace it by overwrite=true, or choose another out")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    (partial / PLAN_FILE).write_text(json.dumps(plan, indent=2) + "\n")
+    return partial
 
 
 def _check_replaceable(target: Path, source: Mapping[str, Any]) -> None:

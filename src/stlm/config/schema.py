@@ -134,6 +134,9 @@ class RecipeConfig:
     out: str = MISSING
     recipe: dict[str, Any] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
+    limit: int = 0
+    resume: bool = False
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         _check(self, paths=("out",))

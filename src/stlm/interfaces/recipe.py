@@ -13,7 +13,8 @@ class Recipe(ABC):
     """Trains one part from utterances that the core hands it; it never opens shards.
 
     **Contract.** Deterministic for equal data and seed. ``train`` leaves in `out` what the matching component's factory
-    loads. Iterating the utterances a second time is allowed.
+    loads. Iterating the utterances a second time is allowed. Too little or silent data raises DataError; a bad model
+    is never written silently.
 
     **Implement** ``train``. **For free**: `stlm train recipe=NAME source=…`, the demo, contract tests.
 
@@ -27,4 +28,8 @@ class Recipe(ABC):
 
     @abstractmethod
     def train(self, utterances: Iterable[Utterance], out: Path) -> None:
-        """Train and write the result into the directory `out`, which exists and is empty."""
+        """Train and write the result into the directory `out`.
+
+        It exists and is empty, or holds the ``checkpoints/`` of an interrupted training with equal options, to go on
+        from (`stlm.learn.training` does). They are removed when ``train`` returns.
+        """

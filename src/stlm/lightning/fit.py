@@ -17,12 +17,13 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from stlm.checkpoint import save_system, write_run_file
 from stlm.errors import ConfigError
+from stlm.learn.machine import keep_freed_memory, resolve_precision, return_freed_memory
 from stlm.lightning.data import FeedDataModule
 from stlm.lightning.optimizers import OptimizerFactory
 from stlm.lightning.pretrain import LanguageModelModule, Schedule
 from stlm.lightning.progress import TokenProgress
 from stlm.lightning.resume import RunRecord, check_checkpoint, check_directory, find_checkpoint
-from stlm.lightning.strategy import TimeBudget, keep_freed_memory, resolve_precision, return_freed_memory
+from stlm.lightning.strategy import TimeBudget
 from stlm.system import SpeechTextLM
 
 
