@@ -99,7 +99,7 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path: Path):
     path = tmp_path / CHECKPOINT
     path.parent.mkdir(parents=True)
     path.write_bytes(b"nothing")
-    with pytest.raises(DataError, match="last.ckpt: cannot go on from it"):
+    with pytest.raises(DataError, match=r"last\.ckpt: cannot go on from it"):
         train_module(Regression(), draw, tmp_path, options(), label="test")
 
 

@@ -11,13 +11,13 @@ from stlm.config.build import build_optimizer
 from stlm.errors import ConfigError
 from stlm.feed import FeedOptions, FeedSource
 from stlm.interleave import Unimodal
+from stlm.learn.machine import resolve_precision
 from stlm.lightning import strategy
 from stlm.lightning.data import FeedDataModule
 from stlm.lightning.fit import FitOptions, fit
 from stlm.lightning.loss import token_losses
 from stlm.lightning.optimizers import MuonAdamW, split_parameters
 from stlm.lightning.pretrain import LossByKind, Schedule
-from stlm.learn.machine import resolve_precision
 from stlm.testing.factories import base_codec, make_corpus, tiny_system, write_shards
 from stlm.testing.fakes import TinyBackbone, batch_of
 

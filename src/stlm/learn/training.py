@@ -128,7 +128,7 @@ def train_module(
         gradient_clip_val=options.clip if module.automatic_optimization and options.clip else None,
         callbacks=[course, _checkpoints(directory, options)],
         logger=[
-            CSVLogger(directory / "logs", name="", version=f"part-{len(list((directory / 'logs').glob('part-*'))):02d}"),
+            CSVLogger(directory / "logs", name="", version=_next_part(directory / "logs")),
             TensorBoardLogger(directory, name="tensorboard", version=""),
         ],
         enable_progress_bar=False,
@@ -157,6 +157,11 @@ def train_module(
     del trainer
     return_freed_memory()
     return history
+
+
+def _next_part(directory: Path) -> str:
+    """A fresh folder name, so that a resumed training keeps the curves of what went before."""
+    return f"part-{len(list(directory.glob('part-*'))):02d}"
 
 
 def _checkpoints(directory: Path, options: TrainingOptions) -> ModelCheckpoint:
