@@ -22,6 +22,7 @@ PRODUCTS = {
     "runner": ("Runner",),
     "aligner": ("Aligner",),
     "judge": ("Judge",),
+    "classifier": ("Classifier",),
     "f0_extractor": ("F0Extractor",),
     "text_normalizer": ("TextNormalizer",),
     "eval_task": ("EvalTask",),

@@ -33,7 +33,7 @@ def test_these_are_all_interfaces() -> None:
         if inspect.isabstract(found) and found.__module__.startswith("stlm.interfaces")
     }
     assert defined == set(ABSTRACT)
-    assert len(INTERFACES) == 15
+    assert len(INTERFACES) == 16
 
 
 @pytest.mark.parametrize("name", INTERFACES)

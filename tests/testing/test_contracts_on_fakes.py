@@ -9,6 +9,7 @@ from stlm.prepare import LocalRunner
 from stlm.testing.contracts import (
     AlignerContract,
     BackboneContract,
+    ClassifierContract,
     EvalTaskContract,
     F0ExtractorContract,
     InterleaverContract,
@@ -32,6 +33,7 @@ from stlm.testing.fakes import (
     EvenAligner,
     ListSource,
     LongerText,
+    LoudnessClassifier,
     LowercaseNormalizer,
     TinyBackbone,
     ToneVocoder,
@@ -114,6 +116,12 @@ class TestEnergyJudge(JudgeContract):
     @pytest.fixture
     def judge(self):
         return EnergyJudge()
+
+
+class TestLoudnessClassifier(ClassifierContract):
+    @pytest.fixture
+    def classifier(self):
+        return LoudnessClassifier()
 
 
 class TestAutocorrelationF0(F0ExtractorContract):

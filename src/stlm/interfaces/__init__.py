@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from stlm.interfaces.batch import PackedBatch
     from stlm.interfaces.eval_task import ChoiceItem, EvalTask
     from stlm.interfaces.interleaver import Interleaver
-    from stlm.interfaces.judge import Aligner, F0Extractor, Judge, TextNormalizer
+    from stlm.interfaces.judge import Aligner, Classifier, F0Extractor, Judge, TextNormalizer
     from stlm.interfaces.recipe import Recipe
     from stlm.interfaces.source import Source
     from stlm.interfaces.stage import Runner, Stage
@@ -23,6 +23,7 @@ _HOMES = {
     "BackboneCache": "backbone",
     "BackboneLM": "backbone",
     "ChoiceItem": "eval_task",
+    "Classifier": "judge",
     "EvalTask": "eval_task",
     "F0Extractor": "judge",
     "Hidden": "backbone",
@@ -47,6 +48,7 @@ __all__ = [
     "BackboneCache",
     "BackboneLM",
     "ChoiceItem",
+    "Classifier",
     "EvalTask",
     "F0Extractor",
     "Hidden",

@@ -1,4 +1,4 @@
-"""What listens to audio from outside the model: aligners, recognisers, pitch trackers, text normalisers."""
+"""What listens to audio from outside the model: aligners, recognisers, classifiers, pitch trackers, normalisers."""
 
 from __future__ import annotations
 
@@ -52,6 +52,33 @@ class Judge(ABC):
     @abstractmethod
     def transcribe(self, batch: Sequence[Audio]) -> list[str]:
         """What each audio says."""
+
+
+class Classifier(ABC):
+    """Says which of its labels a recording has: an emotion, a style, a language.
+
+    **Contract.** One of ``labels`` per audio, in order, whatever else is in the batch.
+
+    **Implement** ``labels`` and ``classify``. **For free**: contract tests
+    (`stlm.testing.contracts.ClassifierContract`).
+
+    **Example**
+
+    >>> import numpy as np
+    >>> from stlm.testing.fakes import LoudnessClassifier
+    >>> from stlm.types import Audio
+    >>> LoudnessClassifier().classify([Audio(samples=np.zeros(900, np.float32), sample_rate=16000)])
+    ['quiet']
+    """
+
+    @property
+    @abstractmethod
+    def labels(self) -> tuple[str, ...]:
+        """What it can say."""
+
+    @abstractmethod
+    def classify(self, batch: Sequence[Audio]) -> list[str]:
+        """The label of each audio."""
 
 
 class F0Extractor(ABC):

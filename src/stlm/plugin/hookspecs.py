@@ -58,6 +58,11 @@ def stlm_judges() -> Sequence[Component]:  # pyright: ignore[reportReturnType]
 
 
 @hookspec
+def stlm_classifiers() -> Sequence[Component]:  # pyright: ignore[reportReturnType]
+    """Classifiers that label speech, by emotion or style (`Classifier`)."""
+
+
+@hookspec
 def stlm_f0_extractors() -> Sequence[Component]:  # pyright: ignore[reportReturnType]
     """Pitch trackers (`F0Extractor`)."""
 

@@ -22,6 +22,7 @@ from stlm.errors import ConfigError, DataError, FormatError
 from stlm.interfaces import (
     Aligner,
     ChoiceItem,
+    Classifier,
     EvalTask,
     F0Extractor,
     Judge,
@@ -58,6 +59,7 @@ __all__ = [
     "EvenAligner",
     "ListSource",
     "LongerText",
+    "LoudnessClassifier",
     "LowercaseNormalizer",
     "TinyBackbone",
     "TinyCache",
@@ -272,6 +274,17 @@ class EnergyJudge(Judge):
 
     def transcribe(self, batch: Sequence[Audio]) -> list[str]:
         return ["sound" if audio.num_samples and float(np.abs(audio.samples).max()) > 1e-3 else "" for audio in batch]
+
+
+class LoudnessClassifier(Classifier):
+    """Tells loud from quiet."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ("quiet", "loud")
+
+    def classify(self, batch: Sequence[Audio]) -> list[str]:
+        return ["loud" if float(np.abs(audio.samples).max(initial=0)) > 0.1 else "quiet" for audio in batch]
 
 
 class AutocorrelationF0(F0Extractor):

@@ -82,6 +82,10 @@ def build_judge(config: NoConfig) -> fakes.EnergyJudge:
     return fakes.EnergyJudge()
 
 
+def build_classifier(config: NoConfig) -> fakes.LoudnessClassifier:
+    return fakes.LoudnessClassifier()
+
+
 def build_f0(config: NoConfig) -> fakes.AutocorrelationF0:
     return fakes.AutocorrelationF0()
 
@@ -143,6 +147,11 @@ def stlm_aligners() -> Sequence[Component]:
 @hookimpl
 def stlm_judges() -> Sequence[Component]:
     return [_component("energy_judge", "build_judge")]
+
+
+@hookimpl
+def stlm_classifiers() -> Sequence[Component]:
+    return [_component("loudness", "build_classifier")]
 
 
 @hookimpl

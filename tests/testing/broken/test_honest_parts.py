@@ -18,6 +18,7 @@ HONEST = [
     ("RunnerContract", lambda: LocalRunner(num_workers=1), None),
     ("AlignerContract", fakes.EvenAligner, None),
     ("JudgeContract", fakes.EnergyJudge, None),
+    ("ClassifierContract", fakes.LoudnessClassifier, None),
     ("F0ExtractorContract", fakes.AutocorrelationF0, None),
     ("TextNormalizerContract", fakes.LowercaseNormalizer, None),
     ("RecipeContract", fakes.CountRecipe, lambda place: (place / "count.json").read_text()),

@@ -64,6 +64,42 @@ class ChangesItsMind(fakes.EnergyJudge):
         return [text and f"{text} {next(TICKS)}" for text in super().transcribe(batch)]
 
 
+class Transposes(fakes.LoudnessClassifier):
+    def classify(self, batch):
+        return super().classify(batch)[::-1]
+
+
+class InventsALabel(fakes.LoudnessClassifier):
+    def classify(self, batch):
+        return ["deafening" for _ in batch]
+
+
+class ForgetsQuiet(fakes.LoudnessClassifier):
+    def classify(self, batch):
+        return [label for label in super().classify(batch) if label != "quiet"]
+
+
+class OneLabelTwice(fakes.LoudnessClassifier):
+    @property
+    def labels(self):
+        return ("quiet", "loud", "loud")
+
+
+class NeedsSound(fakes.LoudnessClassifier):
+    def classify(self, batch):
+        return ["loud" if float(np.abs(audio.samples).max()) > 0.1 else "quiet" for audio in batch]
+
+
+class AlwaysAnswers(fakes.LoudnessClassifier):
+    def classify(self, batch):
+        return super().classify(batch) or ["quiet"]
+
+
+class TossesACoin(fakes.LoudnessClassifier):
+    def classify(self, batch):
+        return self.labels[next(TICKS) % 2 :][:1] * len(batch)
+
+
 class OctaveTooHigh(fakes.AutocorrelationF0):
     def _frame(self, frame):
         return 2 * super()._frame(frame)
@@ -117,6 +153,13 @@ LISTEN = [
     ("JudgeContract", SkipsSilence, ("every_audio_gets_one_text",)),
     ("JudgeContract", NeverSilent, ("no_audio_gives_no_text",)),
     ("JudgeContract", ChangesItsMind, ("it_is_deterministic",)),
+    ("ClassifierContract", Transposes, ("a_batch_gives_what_singles_give_in_order",)),
+    ("ClassifierContract", InventsALabel, ("every_audio_gets_one_of_the_labels",)),
+    ("ClassifierContract", ForgetsQuiet, ("every_audio_gets_one_of_the_labels",)),
+    ("ClassifierContract", NeedsSound, ("silence_is_no_error",)),
+    ("ClassifierContract", AlwaysAnswers, ("no_audio_gives_no_label",)),
+    ("ClassifierContract", TossesACoin, ("it_is_deterministic",)),
+    ("ClassifierContract", OneLabelTwice, ("labels_are_distinct",)),
     ("F0ExtractorContract", OctaveTooHigh, ("a_steady_voice_has_its_pitch",)),
     ("F0ExtractorContract", NanInSilence, ("frames_have_pitch_and_voicing",)),
     ("F0ExtractorContract", VoicedSilence, ("silence_gives_zeros_and_no_error",)),

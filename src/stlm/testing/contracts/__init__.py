@@ -32,6 +32,7 @@ import pytest
 if TYPE_CHECKING:
     from stlm.testing.contracts.aligner import AlignerContract
     from stlm.testing.contracts.backbone import AdaptableBackboneContract, BackboneContract
+    from stlm.testing.contracts.classifier import ClassifierContract
     from stlm.testing.contracts.component import ComponentContract
     from stlm.testing.contracts.eval_task import EvalTaskContract
     from stlm.testing.contracts.f0_extractor import F0ExtractorContract
@@ -50,6 +51,7 @@ _HOMES = {
     "AdaptableBackboneContract": "backbone",
     "AlignerContract": "aligner",
     "BackboneContract": "backbone",
+    "ClassifierContract": "classifier",
     "ComponentContract": "component",
     "EvalTaskContract": "eval_task",
     "F0ExtractorContract": "f0_extractor",
@@ -69,6 +71,7 @@ __all__ = [
     "AdaptableBackboneContract",
     "AlignerContract",
     "BackboneContract",
+    "ClassifierContract",
     "ComponentContract",
     "EvalTaskContract",
     "F0ExtractorContract",
