@@ -13,8 +13,11 @@ import pytest
 import soundfile
 
 from stlm.demo import pictures
-from stlm.demo.report import reading, sound_uri, write_report
+from stlm.demo.report import reading, write_report
 from stlm.demo.results import DemoResults, Piece, Sample
+from stlm.evals.report import spectrogram
+from stlm.evals.report.page import sound_uri
+from stlm.evals.report.spectrogram import spectrogram_with_units
 from stlm.types import Audio, StreamSpec, Units
 
 SPEC = StreamSpec(name="hubert", codebook_sizes=(100,), sample_rate=16_000, hop=640, window=640, fingerprint="f")
@@ -251,7 +254,7 @@ def test_an_interval_that_touches_chance_is_not_apart_from_it() -> None:
 
 
 def test_spectrogram_draws_one_cell_per_run_and_numbers_those_that_fit() -> None:
-    picture = pictures.spectrogram_with_units(tone(), units(*[71] * 6, *[8] * 3, 55, *[71] * 3))
+    picture = spectrogram_with_units(tone(), units(*[71] * 6, *[8] * 3, 55, *[71] * 3))
     assert picture.count('class="unit"') == 4
     assert re.findall(r'class="code"[^>]*>(\d+)<', picture) == ["71", "8", "71"]
     hues = re.findall(r"--hue:(\d+)", picture)
@@ -260,7 +263,7 @@ def test_spectrogram_draws_one_cell_per_run_and_numbers_those_that_fit() -> None
 
 
 def test_spectrogram_is_darkest_at_the_tone() -> None:
-    levels = pictures._ink(pictures._log_mel(tone()))
+    levels = spectrogram._ink(spectrogram._log_mel(tone()))
     assert levels.shape == (80, 51)
     loudest = 79 - int(levels[:, 25].argmax())
     edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 8000 / 700), 82) / 2595) - 1)
@@ -269,5 +272,5 @@ def test_spectrogram_is_darkest_at_the_tone() -> None:
 
 def test_silence_and_a_few_samples_can_be_drawn() -> None:
     for samples in (np.zeros(1, np.float32), np.zeros(16_000, np.float32)):
-        picture = pictures.spectrogram_with_units(Audio(samples=samples, sample_rate=16_000))
+        picture = spectrogram_with_units(Audio(samples=samples, sample_rate=16_000))
         assert "nan" not in picture.split("base64")[0]

@@ -1,79 +1,23 @@
-"""Pictures of the report as inline SVG: spectrograms with units, loss curves, cloze intervals, stage times.
+"""Pictures of the demo's report as inline SVG: loss curves, cloze intervals, stage times.
 
 Written by hand, not by matplotlib: positions across are percentages, so that a picture is as wide as the page or phone
-while its text keeps its size; colours are the page's CSS classes, so that one picture serves light and dark. Only the
-spectrogram holds pixels: an indexed PNG of "ink" whose opacity is the log-mel energy. Plain NumPy, milliseconds each.
+while its text keeps its size; colours are the page's CSS classes, so that one picture serves light and dark.
 """
 
 from __future__ import annotations
 
-import base64
 import math
-import struct
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 
-from stlm.audio import resample
-from stlm.types import Audio, Units
+from stlm.evals.report.drawing import Axis, svg
 
 CHANCE = 50.0
 ROWS = ("interleaved", "no_interleaving")
 DIRECTIONS = ("T->T", "S->T", "T->S", "S->S")
 ACROSS = ("S->T", "T->S")
-
-PICTURE_RATE = 16_000
-MEL_BANDS, FFT, WINDOW, HOP = 80, 512, 400, 160
-RANGE_DB = 65.0
-INK_LEVELS = 48
-PIXELS_PER_SECOND = 170
-PIXELS_PER_DIGIT = 6
-STRIP, SOUND = 20, 132
-
-
-def spectrogram_with_units(audio: Audio, units: Units | None = None) -> str:
-    """A log-mel spectrogram under a strip of deduplicated units (first codebook); equal codes share a colour.
-
-    The units are taken to start where the audio starts. A number is left out where it does not fit its run.
-    """
-    strip = _unit_strip(units, audio.seconds) if units is not None and len(units) else []
-    top = STRIP + 4 if strip else 0
-    bottom = top + SOUND
-    parts = [
-        f'<image class="mel" x="0" y="{top}" width="100%" height="{SOUND}" preserveAspectRatio="none" '
-        f'href="{_png_uri(_ink(_log_mel(audio)))}"/>',
-        *strip,
-    ]
-    for second in _ticks(0, audio.seconds * 0.97, count=max(4, round(audio.seconds * 2))):
-        x = 100 * second / audio.seconds
-        parts.append(f'<text class="tick" x="{x:.2f}%" dx="2" y="{bottom + 14}">{second:g} s</text>')
-    parts.append(f'<line class="playhead" x1="0" x2="0" y1="0" y2="{bottom}"/>')
-    width = max(320, round(audio.seconds * PIXELS_PER_SECOND))
-    return _svg("spectrogram", bottom + 18, parts, "Log-mel spectrogram with speech units", f"min-width:{width}px")
-
-
-def _unit_strip(units: Units, seconds: float) -> list[str]:
-    spec = units.spec
-    codes = units.codes[:, 0]
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(codes.astype(int))) + 1])
-    ends = np.append(starts[1:], len(codes))
-    frame = spec.hop / spec.sample_rate
-    parts = []
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        code = int(codes[start])
-        left, share = 100 * start * frame / seconds, 100 * (end - start) * frame / seconds
-        hue = round(code * 137.508) % 360
-        parts.append(
-            f'<rect class="unit" x="{left:.3f}%" width="{share:.3f}%" y="0" height="{STRIP}" style="--hue:{hue}">'
-            f"<title>unit {code}, {end - start} frames from {start * frame:.2f} s</title></rect>"
-            f'<line class="boundary" x1="{left:.3f}%" x2="{left:.3f}%" y1="0" y2="{STRIP + 4 + SOUND}"/>'
-        )
-        if (end - start) * frame * PIXELS_PER_SECOND >= len(str(code)) * PIXELS_PER_DIGIT + 2:
-            parts.append(f'<text class="code" x="{left + share / 2:.3f}%" y="{STRIP - 6}">{code}</text>')
-    return parts
 
 
 def cloze_chart(cloze: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
@@ -85,7 +29,7 @@ def cloze_chart(cloze: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
     lane, gap = 20, 18
     group = lane * len(cloze) + gap
     height = group * len(directions)
-    axis = _Axis(low=low, high=high)
+    axis = Axis(low=low, high=high)
     parts = [
         f'<rect class="across" x="{x}" width="100%" y="{index * group}" height="{group}"/>'
         for index, name in enumerate(directions)
@@ -102,10 +46,10 @@ def cloze_chart(cloze: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
         for lane_index, (row, cells) in enumerate(cloze.items()):
             if direction in cells:
                 parts += _whisker(row, cells[direction], axis, lane_index, top + lane * (lane_index + 0.5))
-    return f'<div class="plot cloze">{_svg("chart", height + 22, parts, "Cloze accuracy with 95 % intervals")}</div>'
+    return f'<div class="plot cloze">{svg("chart", height + 22, parts, "Cloze accuracy with 95 % intervals")}</div>'
 
 
-def _whisker(row: str, cell: Mapping[str, object], axis: _Axis, index: int, y: float) -> list[str]:
+def _whisker(row: str, cell: Mapping[str, object], axis: Axis, index: int, y: float) -> list[str]:
     low, high = interval(cell)
     sure = "sure" if against_chance(cell) else "unsure"
     spot = f'y1="{y}" y2="{y}"'
@@ -142,10 +86,10 @@ def _loss_panel(losses: Mapping[str, Sequence[Mapping[str, float]]], key: str) -
         return ""
     every = np.concatenate(list(curves.values()))
     height = 190
-    across = _Axis(low=0.0, high=float(every[:, 0].max()) or 1.0)
+    across = Axis(low=0.0, high=float(every[:, 0].max()) or 1.0)
     bottom, top = float(every[:, 1].min()), float(every[:, 1].max())
     margin = 1.05 if bottom > 0 else 1.0
-    up = _Axis(low=bottom / margin, high=top * margin or 1.0, log=bottom > 0 and top / bottom > 4)
+    up = Axis(low=bottom / margin, high=top * margin or 1.0, log=bottom > 0 and top / bottom > 4)
     parts = []
     for tick in up.ticks():
         y = height * (1 - up.percent(tick) / 100)
@@ -162,11 +106,11 @@ def _loss_panel(losses: Mapping[str, Sequence[Mapping[str, float]]], key: str) -
     return (
         f'<figure class="panel"><figcaption><span class="chip {modality}">{escape(block)}</span> '
         f'<small>nats per token, {scale}over tokens seen</small></figcaption><div class="plot loss">'
-        f"{_svg('chart', height + 24, parts, f'Loss on {block} over tokens seen')}</div></figure>"
+        f"{svg('chart', height + 24, parts, f'Loss on {block} over tokens seen')}</div></figure>"
     )
 
 
-def _loss_lines(curves: Mapping[str, np.ndarray], across: _Axis, up: _Axis, height: int) -> list[str]:
+def _loss_lines(curves: Mapping[str, np.ndarray], across: Axis, up: Axis, height: int) -> list[str]:
     lines, ends, crest = [], [], 0.0
     for index, (row, curve) in enumerate(curves.items()):
         smooth = np.column_stack([curve[:, 0], _smoothed(curve[:, 1])])
@@ -209,7 +153,7 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
     return (sums[last] - sums[first]) / (last - first)
 
 
-def _points(curve: np.ndarray, across: _Axis, up: _Axis) -> str:
+def _points(curve: np.ndarray, across: Axis, up: Axis) -> str:
     kept = curve[np.unique(np.linspace(0, len(curve) - 1, 400).astype(int))]
     return " ".join(f"{10 * across.percent(x):.0f},{1000 - 10 * up.percent(y):.0f}" for x, y in kept.tolist())
 
@@ -226,7 +170,7 @@ def timing_bars(timings: Mapping[str, float]) -> str:
             f'<rect class="track" x="0" y="{y + 19}" width="100%" height="5" rx="2.5"/>'
             f'<rect class="bar" x="0" y="{y + 19}" width="{100 * seconds / longest:.2f}%" height="5" rx="2.5"/>'
         )
-    return _svg("chart timings", 34 * len(timings), parts, "Time by stage")
+    return svg("chart timings", 34 * len(timings), parts, "Time by stage")
 
 
 def accuracy(cell: Mapping[str, object]) -> float:
@@ -271,78 +215,3 @@ def short(number: float) -> str:
         if number >= size:
             return f"{number / size:g}{name}"
     return f"{number:g}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Axis:
-    low: float
-    high: float
-    log: bool = False
-
-    def percent(self, value: float) -> float:
-        low, high, value = (math.log(x) if self.log else x for x in (self.low, self.high, value))
-        return 100 * (value - low) / (high - low or 1.0)
-
-    def ticks(self, count: int = 4) -> list[float]:
-        if not self.log:
-            return _ticks(self.low, self.high, count)
-        decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        return [n * 10.0**d for d in decades for n in (1, 2, 5) if self.low <= n * 10.0**d <= self.high]
-
-
-def _ticks(low: float, high: float, count: int) -> list[float]:
-    """About `count` round numbers within the range."""
-    rough = (high - low) / count or 1.0
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * n for n in (1, 2, 5, 10) if power * n >= rough)
-    return [round(n * step, 10) for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def _svg(kind: str, height: float, parts: Sequence[str], label: str, style: str = "") -> str:
-    return (
-        f'<svg class="{kind}" width="100%" height="{height}" style="{style}" role="img" '
-        f'aria-label="{escape(label)}">{"".join(parts)}</svg>'
-    )
-
-
-def _log_mel(audio: Audio) -> np.ndarray:
-    """``float[MEL_BANDS, T]`` in dB below the loudest point, high bands first, a column every 10 ms."""
-    samples = np.nan_to_num(resample(audio, PICTURE_RATE).samples).astype(np.float64)
-    padded = np.pad(samples, (WINDOW // 2, WINDOW // 2 + 1))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP] * np.hanning(WINDOW)
-    power = np.abs(np.fft.rfft(frames, FFT)) ** 2
-    decibel = 10 * np.log10(power @ _mel_filters() + 1e-10)
-    return (decibel - decibel.max()).T[::-1]
-
-
-def _mel_filters() -> np.ndarray:
-    """``float[FFT // 2 + 1, MEL_BANDS]`` triangles, evenly spaced in mel up to 8 kHz."""
-    edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 8000 / 700), MEL_BANDS + 2) / 2595) - 1)
-    hertz = np.linspace(0, PICTURE_RATE / 2, FFT // 2 + 1)[:, None]
-    rising = (hertz - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - hertz) / (edges[2:] - edges[1:-1])
-    return np.maximum(0, np.minimum(rising, falling))
-
-
-def _ink(decibel: np.ndarray) -> np.ndarray:
-    return np.clip((decibel / RANGE_DB + 1) * (INK_LEVELS - 1), 0, INK_LEVELS - 1).astype(np.uint8)
-
-
-def _png_uri(levels: np.ndarray) -> str:
-    """An indexed PNG: the quiet is transparent, the loud is dark ink (the page inverts it for the dark)."""
-    height, width = levels.shape
-    share = np.linspace(0, 1, INK_LEVELS)[:, None]
-    palette = (1 - share) * np.array([60, 190, 180]) + share * np.array([6, 24, 54])
-    opacity = np.clip(share[:, 0] * 1.6, 0, 1) * 255
-    rows = np.concatenate([np.zeros((height, 1), np.uint8), levels], axis=1).tobytes()
-    chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
-        (b"PLTE", palette.astype(np.uint8).tobytes()),
-        (b"tRNS", opacity.astype(np.uint8).tobytes()),
-        (b"IDAT", zlib.compress(rows, 9)),
-        (b"IEND", b""),
-    ]
-    data = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
-    )
-    return "data:image/png;base64," + base64.b64encode(data).decode()

@@ -6,40 +6,27 @@ nothing outside itself. Both files are a function of the results alone: equal re
 
 from __future__ import annotations
 
-import base64
-import io
-import json
-import math
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import soundfile
-
-from stlm.audio import resample
 from stlm.demo import pictures
 from stlm.demo.pictures import CHANCE, accuracy, against_chance, arrow, interval
 from stlm.demo.results import DemoResults
-from stlm.types import Audio
+from stlm.evals.report.page import page_environment, plain, write_page
+from stlm.evals.report.spectrogram import spectrogram_with_units
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-SOUND_RATE = 16_000
 Cells = Mapping[str, Mapping[str, object]]
 
 
 def write_report(results: DemoResults, directory: Path) -> None:
     """Write `report.html` and `results.json` into the directory, which is made if need be."""
-    directory.mkdir(parents=True, exist_ok=True)
-    # names of files need not be text; half a surrogate pair is shown as its escape
-    readable = {"encoding": "utf-8", "errors": "backslashreplace"}
-    (directory / "results.json").write_text(as_json(figures(results)) + "\n", **readable)
     template = _environment().get_template("report.html.j2")
     page = template.render(results=results, reading=reading(results.cloze), details=plain(results.details))
-    (directory / "report.html").write_text(page, **readable)
+    write_page(directory, "report.html", page, figures(results))
 
 
 def figures(results: DemoResults) -> dict[str, object]:
@@ -109,60 +96,17 @@ def _join(parts: Sequence[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
 
 
-def sound_uri(audio: Audio) -> str:
-    """The audio as a FLAC data URI at 16 kHz."""
-    samples = np.clip(np.nan_to_num(resample(audio, SOUND_RATE).samples), -1, 1)
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, SOUND_RATE, format="FLAC", subtype="PCM_16")
-    return "data:audio/flac;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def plain(value: object) -> object:
-    """Mappings, sequences, arrays and scalars as strict JSON has them: NaN becomes null, anything else its text."""
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
-
-
-def as_json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-
-
 def _environment() -> Environment:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-    from markupsafe import Markup
-
-    folder = resources.files("stlm.demo")
-    environment = Environment(
-        loader=FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return page_environment(
+        "stlm.demo",
+        drawings=(spectrogram_with_units, pictures.cloze_chart, pictures.loss_curves, pictures.timing_bars),
+        filters={
+            "arrow": arrow,
+            "row_name": pictures.row_name,
+            "row_style": pictures.row_style,
+            "interval": interval,
+            "against_chance": against_chance,
+            "duration": pictures.duration,
+        },
+        values={"chance": CHANCE, "directions": pictures.DIRECTIONS, "across": pictures.ACROSS},
     )
-    drawings = (
-        pictures.spectrogram_with_units,
-        pictures.cloze_chart,
-        pictures.loss_curves,
-        pictures.timing_bars,
-    )
-    for draw in drawings:
-        environment.filters[draw.__name__] = lambda *values, draw=draw: Markup(draw(*values))
-    environment.filters |= {
-        "sound": sound_uri,
-        "json": as_json,
-        "arrow": arrow,
-        "row_name": pictures.row_name,
-        "row_style": pictures.row_style,
-        "interval": interval,
-        "against_chance": against_chance,
-        "duration": pictures.duration,
-    }
-    environment.globals |= {"chance": CHANCE, "directions": pictures.DIRECTIONS, "across": pictures.ACROSS}
-    return environment
