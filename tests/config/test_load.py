@@ -19,7 +19,15 @@ from stlm.cli import main, plugins
 from stlm.config import hydra
 from stlm.config.build import as_plain, build_component, build_format, build_lora, typed_options
 from stlm.config.hydra import config_root, load_config
-from stlm.config.schema import DemoConfig, EvaluateConfig, LoraConfig, PrepareConfig, RecipeConfig, TrainConfig
+from stlm.config.schema import (
+    DemoConfig,
+    EvaluateConfig,
+    LoraConfig,
+    PrepareConfig,
+    RecipeConfig,
+    ResynthesizeConfig,
+    TrainConfig,
+)
 from stlm.errors import ConfigError, FormatError, PluginError
 from stlm.plugin import KINDS, Plugin, Registry, default_registry
 from stlm.testing.factories import base_codec
@@ -31,6 +39,7 @@ ROOTS = {
     "demo_real": (DemoConfig, []),
     "evaluate": (EvaluateConfig, ["system=x"]),
     "prepare": (PrepareConfig, ["source=folder", "source.path=x", "out=y"]),
+    "resynthesize": (ResynthesizeConfig, ["source=windtunnel"]),
     "recipe": (RecipeConfig, ["recipe=bpe", "source=windtunnel", "out=y"]),
 }
 

@@ -10,7 +10,7 @@ from importlib import import_module
 
 from stlm.errors import StlmError
 
-VERBS = ("plugins", "demo", "prepare", "train", "encode", "decode", "generate", "evaluate", "inspect")
+VERBS = ("plugins", "demo", "prepare", "train", "encode", "decode", "generate", "evaluate", "resynthesize", "inspect")
 
 
 def parser() -> argparse.ArgumentParser:

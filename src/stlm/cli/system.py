@@ -9,11 +9,16 @@ SYSTEM_HELP = "run directory, or the name of a preset with --checkpoint"
 
 
 def add_system_arguments(parser: argparse.ArgumentParser, *, positional: bool = False) -> None:
-    """The system itself, where a preset's weights are, and changes to its parts."""
+    """The system itself, and how to open it."""
     if positional:
         parser.add_argument("system", help=SYSTEM_HELP)
     else:
         parser.add_argument("--system", required=True, help=SYSTEM_HELP)
+    add_part_arguments(parser)
+
+
+def add_part_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where a preset's weights are, where to compute, and changes to the system's parts."""
     parser.add_argument("--checkpoint", metavar="DIR", help="directory of the preset's weights")
     parser.add_argument("--device", help="where to compute, such as cuda or cuda:1")
     parser.add_argument(

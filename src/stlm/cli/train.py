@@ -37,11 +37,11 @@ def train_model(overrides: list[str]) -> int:
 
 
 def train_recipe(overrides: list[str]) -> int:
-    from stlm.config.hydra import load_config
+    from stlm.config.hydra import load_config, with_folder
     from stlm.config.run import run_recipe
     from stlm.config.schema import RecipeConfig
 
-    config = load_config("recipe", RecipeConfig, [item for given in overrides for item in _with_folder(given)])
+    config = load_config("recipe", RecipeConfig, with_folder(overrides))
     run_recipe(
         config.recipe,
         config.source,
@@ -52,8 +52,3 @@ def train_recipe(overrides: list[str]) -> int:
     )
     print(f"{config.out}: trained by {config.recipe['name']}")
     return 0
-
-
-def _with_folder(override: str) -> list[str]:
-    key, _, path = override.partition("=")
-    return ["source=folder", f"source.path={path}"] if key == "data" else [override]

@@ -53,6 +53,15 @@ def load_config(name: str, kind: type[T], overrides: Sequence[str] = ()) -> T:
     return typed  # pyright: ignore[reportReturnType]
 
 
+def with_folder(overrides: Sequence[str]) -> list[str]:
+    """Overrides with ``data=DIR`` written out: the source is a folder of recordings."""
+    found: list[str] = []
+    for item in overrides:
+        key, _, path = item.partition("=")
+        found += ["source=folder", f"source.path={path}"] if key == "data" else [item]
+    return found
+
+
 def _check_init(overrides: Sequence[str], config: Any) -> None:
     """Refuse options of parts that come from `init`: they would be ignored."""
     if not getattr(config, "init", None):

@@ -154,6 +154,24 @@ class EvaluateConfig:
 
 
 @dataclass
+class ResynthesizeConfig:
+    """`stlm resynthesize`: recordings through units and back, judged."""
+
+    out: str = MISSING
+    source: dict[str, Any] = field(default_factory=dict)
+    judge: dict[str, Any] | None = None
+    classifier: dict[str, Any] | None = None
+    label: str = MISSING
+    limit: int = MISSING
+    num_examples: int = MISSING
+    durations: str = MISSING
+    seed: int = MISSING
+
+    def __post_init__(self) -> None:
+        _check(self, paths=("out",), positive=("limit",))
+
+
+@dataclass
 class DemoConfig:
     """`stlm demo`: the whole road. ``configs/demo.yaml`` holds every default and says what it means."""
 

@@ -54,17 +54,23 @@ def accuracy(items: Sequence[ScoredItem], *, reduce: str = "mean", seed: int = 0
         raise DataError(f"none of {len(items)} items can be scored: in each group a candidate has no id that counts")
     totals = np.array([sum(credits) for credits in by_group.values()])
     counts = np.array([len(credits) for credits in by_group.values()])
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(len(totals), size=(RESAMPLES, len(totals)))
-    resampled = totals[draws].sum(1) / counts[draws].sum(1)
-    low, high = np.percentile(resampled, [2.5, 97.5]) * 100
+    low, high = ratio_interval(totals, counts, seed=seed)
     return Accuracy(
         accuracy=float(totals.sum() / counts.sum() * 100),
-        ci95=(float(low), float(high)),
+        ci95=(low * 100, high * 100),
         n=len(totals),
         items=int(counts.sum()),
         left_out=len(items) - int(counts.sum()),
     )
+
+
+def ratio_interval(totals: np.ndarray, counts: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
+    """95 % bootstrap interval of ``sum(totals) / sum(counts)`` over groups ``float[N]`` (errors and words, say)."""
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(len(totals), size=(RESAMPLES, len(totals)))
+    resampled = totals[draws].sum(1) / np.maximum(counts[draws].sum(1), 1e-12)
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def by_tag(items: Sequence[ScoredItem], tag: str, *, reduce: str = "mean", seed: int = 0) -> dict[str, Accuracy]:
