@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stlm.testing.contracts import RecipeContract, TextUnitEncoderContract
-from stlm_bpe import hf_encoder, recipe, sentencepiece_encoder
+from stlm_bpe import byte_recipe, hf_encoder, recipe, sentencepiece_encoder
 from stlm_bpe.hf_encoder import HuggingFaceText
 from stlm_bpe.recipe import BpeRecipe
 from stlm_bpe.sentencepiece_encoder import SentencePieceText
@@ -53,3 +53,14 @@ class TestBpeRecipe(RecipeContract):
 
     def build_trained(self, path: Path) -> SentencePieceText:
         return sentencepiece_encoder.build(sentencepiece_encoder.Config(path=str(path)))
+
+
+class TestByteBpeRecipe(RecipeContract):
+    component = "byte_bpe"
+
+    @pytest.fixture
+    def recipe(self) -> byte_recipe.ByteBpeRecipe:
+        return byte_recipe.build(byte_recipe.Config(vocab_size=300, exact_size=False))
+
+    def build_trained(self, path: Path) -> HuggingFaceText:
+        return hf_encoder.build(hf_encoder.Config(path=str(path)))

@@ -177,6 +177,7 @@ class DemoConfig:
 
     out: str = MISSING
     data: str | None = None
+    system: str | None = None
     minutes: float = MISSING
     seed: int = MISSING
     source: dict[str, Any] = field(default_factory=dict)

@@ -30,7 +30,7 @@ from stlm.interfaces.eval_task import EvalTask
 from stlm.lightning.fit import FitReport
 from stlm.prepare import QUARANTINE, Prepared, all_rejected, count_rejected
 from stlm.system import SpeechTextLM
-from stlm.types import Rejected
+from stlm.types import Rejected, StreamSpec
 
 Scores = dict[str, dict[str, dict[str, dict[str, object]]]]
 
@@ -88,16 +88,16 @@ def run_demo(config: DemoConfig) -> Path:
         corpus = recordings(config) if config.data else world(config)
         write_quarantine(corpus.rejected, out)
     with clock.stage("Units"):
-        encoder = stages.train_units(config, corpus, out)
+        parts = stages.speech_parts(config, corpus, out)
     with clock.stage("Shards"):
-        prepared = stages.write_shards(config, corpus, encoder, out)
+        prepared = stages.write_shards(config, corpus, parts, out)
     with clock.stage("Text tokenizer"):
         text = stages.train_text(config, corpus, out)
     fits: dict[str, FitReport] = {}
     for row in stages.ROWS:
         steps = fits["interleaved"].steps if row != "interleaved" else None
         with clock.stage(f"Pretraining, {row.replace('_', ' ')}"):
-            fits[row] = stages.pretrain(config, corpus, encoder, text, out, row, steps=steps)
+            fits[row] = stages.pretrain(config, corpus, parts, text, out, row, steps=steps)
     systems = {row: stages.load_row(out, row) for row in stages.ROWS}
     scores: Scores = {}
     with clock.stage("Evaluation"), clock.attempt("Evaluation"):
@@ -186,14 +186,14 @@ def header_facts(
     parameters = sum(parameter.numel() for parameter in system.backbone.parameters())
     fit = fits["interleaved"]
     seen = fit.tokens_seen
-    spec = next(iter(system.codec.streams.values()))
+    units = [f"{spec.codebook_sizes[0]} at {spec.frame_rate_hz:g} Hz ({name})" for name, spec in _streams(system)]
     return [
         ("Corpus", str(config.data) if corpus.is_real else "the wind tunnel: a closed world of synthetic English"),
         (
             "Speech",
             f"{prepared['speech'].num_seconds / 60:.0f} minutes, {prepared['speech'].num_utterances:,} utterances",
         ),
-        ("Units", f"{spec.codebook_sizes[0]} at {spec.frame_rate_hz:g} Hz ({spec.name})"),
+        ("Units", ", ".join(units)),
         ("Model", f"{parameters / 1e6:.2f} million parameters, {len(system.codec.format.vocabulary)} ids"),
         (
             "Training",
@@ -203,6 +203,10 @@ def header_facts(
         ("Time", f"{sum(clock.timings.values()) / 60:.1f} minutes on {os.cpu_count()} cores"),
         ("Memory", f"{peak_memory_gb():.2f} GB at most"),
     ]
+
+
+def _streams(system: SpeechTextLM) -> list[tuple[str, StreamSpec]]:
+    return list(system.codec.streams.items())
 
 
 def peak_memory_gb() -> float:

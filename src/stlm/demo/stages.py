@@ -2,24 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stlm.config.build import build_choice, build_component
 from stlm.config.run import run_recipe, train
 from stlm.config.schema import DemoConfig, MixtureSource, TrainConfig, TrainerConfig
 from stlm.demo.corpus import Corpus, Options
+from stlm.errors import ConfigError
 from stlm.lightning.fit import FitReport
+from stlm.parts import ENCODERS, open_parts
 from stlm.prepare import LocalRunner, Prepared, ShardTask, prepare
 from stlm.system import SpeechTextLM, load
 
 ROWS = ("interleaved", "no_interleaving")
 
 
-def train_units(config: DemoConfig, corpus: Corpus, out: Path) -> Options:
-    """Units by their recipe; returns the encoder's options."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechParts:
+    """How speech becomes units and units speech, as component options.
+
+    Args:
+        encoders: by stream.
+        vocoder: of their units.
+        format: with a block for each stream.
+    """
+
+    encoders: Mapping[str, Options]
+    vocoder: Options
+    format: Options
+
+
+def speech_parts(config: DemoConfig, corpus: Corpus, out: Path) -> SpeechParts:
+    """Those of the system that was chosen, or new ones by the recipe."""
+    if config.system:
+        return _parts_of(config.system)
     run_recipe(config.unit_recipe, corpus.speech, out / "units", limit=config.unit_recipe_utterances)
-    return {"name": config.unit_encoder, "path": str((out / "units").resolve())}
+    path = str((out / "units").resolve())
+    encoder = {"name": config.unit_encoder, "path": path}
+    stream = build_component("unit_encoder", encoder).spec.name
+    return SpeechParts(encoders={stream: encoder}, vocoder={"name": config.vocoder, "path": path}, format=config.format)
+
+
+def _parts_of(system: str) -> SpeechParts:
+    """Speech parts of a preset or run; its format, with room for the demo's own text tokenizer."""
+    parts = open_parts(system)
+    options = {role: {"name": part.name, **part.options} for role, part in parts.parts.items()}
+    if "vocoder" not in options:
+        raise ConfigError(f"system={system} has no vocoder, and the demo speaks: choose another")
+    format = parts.format.as_dict()
+    blocks = [{**block, "size": "auto"} if block["name"] == "text" else block for block in format["blocks"]]
+    encoders = {role.removeprefix(ENCODERS): value for role, value in options.items() if role.startswith(ENCODERS)}
+    return SpeechParts(encoders=encoders, vocoder=options["vocoder"], format={**format, "blocks": blocks})
 
 
 def train_text(config: DemoConfig, corpus: Corpus, out: Path) -> Options:
@@ -28,10 +63,11 @@ def train_text(config: DemoConfig, corpus: Corpus, out: Path) -> Options:
     return {"name": config.text_encoder, "path": str((out / "text").resolve())}
 
 
-def write_shards(config: DemoConfig, corpus: Corpus, encoder: Options, out: Path) -> dict[str, Prepared]:
+def write_shards(config: DemoConfig, corpus: Corpus, parts: SpeechParts, out: Path) -> dict[str, Prepared]:
     """Shards of speech, text and tuning data; on two cores about as fast as 1,000 times real time."""
     runner = LocalRunner()
-    plans = {"speech": (corpus.speech, [encoder]), "text": (corpus.text, []), "tuning": (corpus.tuning, [encoder])}
+    encoders = list(parts.encoders.values())
+    plans = {"speech": (corpus.speech, encoders), "text": (corpus.text, []), "tuning": (corpus.tuning, encoders)}
     if corpus.tuning == corpus.speech:
         del plans["tuning"]
     found = {}
@@ -49,7 +85,7 @@ def write_shards(config: DemoConfig, corpus: Corpus, encoder: Options, out: Path
 
 
 def pretrain(
-    config: DemoConfig, corpus: Corpus, encoder: Options, text: Options, out: Path, row: str, *, steps: int | None
+    config: DemoConfig, corpus: Corpus, parts: SpeechParts, text: Options, out: Path, row: str, *, steps: int | None
 ) -> FitReport:
     """One row of the table; with `steps`, exactly so many, else as many as the time budget allows."""
     shards = out / "shards"
@@ -65,10 +101,10 @@ def pretrain(
         out=str(out / row),
         seed=config.seed,
         text_encoder=text,
-        unit_encoders={_stream(encoder): encoder},
-        vocoder={"name": config.vocoder, "path": encoder["path"]},
+        unit_encoders={name: dict(encoder) for name, encoder in parts.encoders.items()},
+        vocoder=parts.vocoder,
         backbone=config.backbone,
-        format=config.format,
+        format=parts.format,
         mixture=mixture,
         feed=config.feed,
         optimizer=config.optimizer,
@@ -97,10 +133,6 @@ def tune(config: DemoConfig, out: Path) -> FitReport:
 
 def _trainer(trainer: TrainerConfig, *, max_seconds: float | None, max_steps: int | None) -> TrainerConfig:
     return replace(trainer, max_seconds=max_seconds, max_steps=max_steps or trainer.max_steps)
-
-
-def _stream(encoder: Options) -> str:
-    return build_component("unit_encoder", encoder).spec.name
 
 
 def load_row(out: Path, row: str) -> SpeechTextLM:

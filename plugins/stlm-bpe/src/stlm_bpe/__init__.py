@@ -29,5 +29,11 @@ def stlm_recipes() -> list[Component]:
             factory="stlm_bpe.recipe:build",
             config="stlm_bpe.recipe:Config",
             summary="trains a SentencePiece BPE model on the texts of utterances",
-        )
+        ),
+        Component(
+            name="byte_bpe",
+            factory="stlm_bpe.byte_recipe:build",
+            config="stlm_bpe.byte_recipe:Config",
+            summary="trains a byte-level BPE tokenizer on the texts of utterances",
+        ),
     ]

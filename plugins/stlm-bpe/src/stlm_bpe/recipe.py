@@ -68,7 +68,7 @@ class BpeRecipe(Recipe):
                 )
 
     def train(self, utterances: Iterable[Utterance], out: Path) -> None:
-        lines = _sample(_lines(utterances), self.config.max_lines, np.random.default_rng(self.config.seed))
+        lines = sample_lines(lines_of(utterances), self.config.max_lines, np.random.default_rng(self.config.seed))
         if not lines:
             raise DataError("bpe got no text, expected utterances with text: the corpus is empty or has audio only")
         (out / MODEL).write_bytes(self._model(lines))
@@ -119,7 +119,7 @@ class BpeRecipe(Recipe):
         return ConfigError(f"SentencePiece cannot train with these options: {' '.join(reason.split())}")
 
 
-def _lines(utterances: Iterable[Utterance]) -> Iterator[str]:
+def lines_of(utterances: Iterable[Utterance]) -> Iterator[str]:
     """Non-empty lines, each with a space in front. A line break inside a piece would be of no use."""
     for utterance in utterances:
         for line in (utterance.text or "").splitlines():
@@ -127,7 +127,7 @@ def _lines(utterances: Iterable[Utterance]) -> Iterator[str]:
                 yield f" {stripped}"
 
 
-def _sample(lines: Iterator[str], size: int, rng: np.random.Generator) -> list[str]:
+def sample_lines(lines: Iterator[str], size: int, rng: np.random.Generator) -> list[str]:
     """A uniform sample without replacement (reservoir, algorithm R), or all lines."""
     kept: list[str] = []
     for index, line in enumerate(lines):
