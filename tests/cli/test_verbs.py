@@ -343,7 +343,7 @@ def test_prepare_says_what_was_used_in_part_and_what_was_reused(
 def test_recordings_are_resynthesised_side_by_side(run_directory: Path, tmp_path: Path, capsys) -> None:
     given = [str(run_directory), "source=windtunnel", "source.kind=sentences", "limit=2", f"out={tmp_path / 'out'}"]
     assert main(["resynthesize", *given]) == 0
-    assert "ffe_100" in capsys.readouterr().out
+    assert "ffe_yin_100" in capsys.readouterr().out
     assert set(json.loads((tmp_path / "out" / "results.json").read_text())["systems"]) == {"original", "run"}
     assert main(["resynthesize", *given[1:]]) == 2
     assert "name one or more distinct systems" in capsys.readouterr().err

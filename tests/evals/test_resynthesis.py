@@ -15,7 +15,7 @@ from stlm.evals.report.resynthesis import write_resynthesis
 from stlm.evals.resynthesis import Copy, Figure, Resynthesizer, Row, edits, resynthesize
 from stlm.interfaces import Classifier, Judge
 from stlm.testing.factories import tiny_system
-from stlm.testing.fakes import EnergyJudge, LoudnessClassifier, ToneVocoder
+from stlm.testing.fakes import AutocorrelationF0, EnergyJudge, LoudnessClassifier, ToneVocoder
 from stlm.types import Audio, Utterance
 
 RATE = 16_000
@@ -93,8 +93,8 @@ def test_a_copy_that_is_the_original_has_no_f0_error(system, recordings, monkeyp
     monkeypatch.setattr(
         Resynthesizer, "say", lambda self, batch, voices, durations: [Copy(audio=audio) for audio in batch]
     )
-    figures = resynthesize([system], recordings)[1].figures
-    assert figures["ffe_100"].value == figures["ffe_50"].value == 0
+    figures = resynthesize([system], recordings, f0_extractor=AutocorrelationF0())[1].figures
+    assert figures["ffe_yin_100"].value == figures["ffe_yin_50"].value == figures["ffe_tracker"].value == 0
 
 
 def test_a_copy_an_octave_higher_has_only_f0_errors(system, recordings, monkeypatch):
@@ -102,11 +102,11 @@ def test_a_copy_an_octave_higher_has_only_f0_errors(system, recordings, monkeypa
         return [Copy(audio=Audio(samples=np.repeat(audio.samples[::2], 1), sample_rate=RATE)) for audio in batch]
 
     monkeypatch.setattr(Resynthesizer, "say", octave)
-    assert resynthesize([system], recordings)[1].figures["ffe_50"].value > 90
+    assert resynthesize([system], recordings)[1].figures["ffe_yin_50"].value > 90
 
 
 def test_predicted_durations_have_no_f0_error(system, recordings):
-    assert "ffe_50" not in resynthesize([system], recordings, durations="predicted")[1].figures
+    assert "ffe_yin_50" not in resynthesize([system], recordings, durations="predicted")[1].figures
     with pytest.raises(ConfigError, match="durations must be kept or predicted"):
         resynthesize([system], recordings, durations="guessed")
 

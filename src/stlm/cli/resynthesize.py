@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_config("resynthesize", ResynthesizeConfig, overrides)
     judge = build_component("judge", config.judge) if config.judge else None
     classifier = build_component("classifier", config.classifier) if config.classifier else None
+    tracker = build_component("f0_extractor", config.f0_extractor) if config.f0_extractor else None
     systems = []
     for name in names:
         parts = open_system(argparse.Namespace(**{**vars(arguments), "system": name}))
@@ -51,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         recordings,
         judge=judge,
         classifier=classifier,
+        f0_extractor=tracker,
         label=config.label,
         durations=config.durations,
         seed=config.seed,
@@ -60,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         ("Recordings", f"{len(recordings)}, {minutes:.1f} minutes"),
         ("Words judged by", config.judge["name"] if config.judge else "nobody"),
         ("Style judged by", config.classifier["name"] if config.classifier else "nobody"),
+        ("Pitch by", "YIN" + (f" and {config.f0_extractor['name']}" if config.f0_extractor else "")),
         ("Durations", config.durations),
     ]
     details = {"systems": names, "config": as_plain(config), "libraries": installed_versions()}

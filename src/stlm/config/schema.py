@@ -161,6 +161,7 @@ class ResynthesizeConfig:
     source: dict[str, Any] = field(default_factory=dict)
     judge: dict[str, Any] | None = None
     classifier: dict[str, Any] | None = None
+    f0_extractor: dict[str, Any] | None = None
     label: str = MISSING
     limit: int = MISSING
     num_examples: int = MISSING

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from tqdm import tqdm
@@ -18,17 +19,19 @@ from stlm.audio import read_audio, resample
 from stlm.codec import Codec
 from stlm.errors import ConfigError, DataError
 from stlm.evals.statistics import ratio_interval
-from stlm.interfaces.judge import Classifier, Judge
+from stlm.interfaces.judge import Classifier, F0Extractor, Judge
 from stlm.interfaces.unit_encoder import SpeechUnitEncoder
 from stlm.interfaces.vocoder import Vocoder
 from stlm.learn.error_rates import normalize
-from stlm.learn.f0_error import FLOOR_HZ, f0_errors
+from stlm.learn.f0_error import FLOOR_HZ, Contour, compare, yin
 from stlm.system import anchor_units, check_vocoder, encode_audio, speak
 from stlm.types import Audio, SpeechSpan, Units, UnitSpan, Utterance
 
 BATCH = 16
-FLOORS_HZ = (FLOOR_HZ, 50.0)
-"""The protocol's floor, for comparison with the paper, and one that hears low voices."""
+PROTOCOL = {f"yin_{floor:g}": floor for floor in (FLOOR_HZ, 50.0)}
+"""The protocol's YIN at its floor in Hz, for comparison with the paper, and at one that hears low voices."""
+TRACKER, TRACKER_RATE = "tracker", 16_000
+"""A pitch tracker of one's choice: the protocol's YIN calls many voiced frames of some voices unvoiced."""
 ORIGINAL = "original"
 
 
@@ -82,7 +85,8 @@ class Copy:
         units: those that carry time, for pictures.
         heard: the judge's transcript.
         word_errors, words, character_errors, characters: against the reference, 0 of 0 without one.
-        f0_error: F0 frame error by floor in Hz.
+        f0_error: F0 frame error by tracker: ``yin_100`` and ``yin_50`` by the protocol at two floors in Hz, ``tracker``
+            by an `F0Extractor`.
         label: what the classifier says.
     """
 
@@ -93,7 +97,7 @@ class Copy:
     words: int = 0
     character_errors: int = 0
     characters: int = 0
-    f0_error: Mapping[float, float] = field(default_factory=dict[float, float])
+    f0_error: Mapping[str, float] = field(default_factory=dict[str, float])
     label: str | None = None
 
 
@@ -132,13 +136,13 @@ class Row:
 
     @property
     def figures(self) -> dict[str, Figure]:
-        """WER, CER, F0 frame error at both floors and style accuracy, each in per cent, as far as there is one."""
+        """WER, CER, F0 frame error by each tracker and style accuracy, each in per cent, as far as there is one."""
         ffe = {
-            f"ffe_{floor:g}": Figure.of(
-                [100 * copy.f0_error.get(floor, 0.0) for copy in self.copies],
-                [float(floor in copy.f0_error) for copy in self.copies],
+            f"ffe_{tracker}": Figure.of(
+                [100 * copy.f0_error.get(tracker, 0.0) for copy in self.copies],
+                [float(tracker in copy.f0_error) for copy in self.copies],
             )
-            for floor in FLOORS_HZ
+            for tracker in (*PROTOCOL, TRACKER)
         }
         known = [copy.label is not None and label is not None for copy, label in self._labelled]
         right = [100.0 * (copy.label == label) for copy, label in self._labelled]
@@ -163,6 +167,7 @@ def resynthesize(
     *,
     judge: Judge | None = None,
     classifier: Classifier | None = None,
+    f0_extractor: F0Extractor | None = None,
     label: str = "style",
     durations: str = "kept",
     seed: int = 0,
@@ -177,6 +182,7 @@ def resynthesize(
         recordings: with audio; those with text have error rates, those with `label` among their labels an accuracy.
         judge: of the words.
         classifier: of the style.
+        f0_extractor: a pitch tracker beside the protocol's.
         label: key of the labels that the classifier knows.
         durations: "kept" from the recording, or "predicted" by the vocoder (then there is no F0 frame error).
         seed: decides voices.
@@ -203,8 +209,11 @@ def resynthesize(
                 for at in tqdm(batches, desc=name, unit="batch")
                 for copy in system.say(originals[at : at + BATCH], voices[at : at + BATCH], durations)
             ]
-        pitched = originals if system is not None and durations == "kept" else None
-        judged = _judged(copies, texts, pitched, judge, classifier, name)
+        pitched = system is not None and durations == "kept"
+        errors = [
+            _f0_errors(pitched[at], copy.audio, f0_extractor) if pitched else {} for at, copy in enumerate(copies)
+        ]
+        judged = _judged(copies, texts, errors, judge, classifier, name)
         rows.append(Row(name=name, bitrate=system.bitrate if system else None, copies=judged, labels=labels))
     return rows
 
@@ -224,7 +233,7 @@ def _voice(vocoder: Vocoder, utterance: Utterance, seed: int, index: int) -> str
 def _judged(
     copies: Sequence[Copy],
     texts: Sequence[str | None],
-    originals: Sequence[Audio] | None,
+    f0_errors: Sequence[Mapping[str, float]],
     judge: Judge | None,
     classifier: Classifier | None,
     name: str,
@@ -245,7 +254,7 @@ def _judged(
                 words=len(text.split()),
                 character_errors=edits(said, text) if text else 0,
                 characters=len(text),
-                f0_error=_f0_error(originals[index], copy.audio) if originals is not None else {},
+                f0_error=f0_errors[index],
                 label=labels[index],
             )
         )
@@ -257,16 +266,25 @@ def _in_batches(judge: Callable[[Sequence[Audio]], list[str]], sounds: Sequence[
     return [text for at in tqdm(batches, desc=label, unit="batch") for text in judge(sounds[at : at + BATCH])]
 
 
-def _f0_error(original: Audio, copy: Audio) -> dict[float, float]:
-    """By floor, at the copy's sampling rate; nothing where the recording is too short for a frame."""
+def _f0_errors(original: Audio, copy: Audio, extractor: F0Extractor | None) -> dict[str, float]:
+    """By tracker, at the copy's sampling rate; nothing where the recording is too short for a frame."""
     reference = resample(original, copy.sample_rate)
-    found = {}
-    for floor in FLOORS_HZ:
-        try:
-            found[floor] = f0_errors(reference, copy, floor_hz=floor).rate
-        except DataError:
-            continue
+    trackers: dict[str, Callable[[Audio], Contour]] = {
+        name: partial(yin, floor_hz=floor) for name, floor in PROTOCOL.items()
+    }
+    if extractor is not None:
+        trackers[TRACKER] = partial(_tracked, extractor)
+    found: dict[str, float] = {}
+    for name, track in trackers.items():
+        wanted = track(reference)
+        if len(wanted.f0):
+            found[name] = compare(wanted.f0, track(copy).at(wanted.times)).rate
     return found
+
+
+def _tracked(extractor: F0Extractor, audio: Audio) -> Contour:
+    f0, voiced = extractor.extract(audio)
+    return Contour(times=np.arange(len(f0)) * extractor.hop / TRACKER_RATE, f0=np.where(voiced, f0, 0.0))
 
 
 def edits(got: Sequence[str], expected: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from stlm.audio import resample
 from stlm.evals.report.drawing import Axis, svg, ticks_between
 from stlm.evals.report.page import page_environment, plain, write_page
 from stlm.evals.report.spectrogram import spectrogram_with_units
-from stlm.evals.resynthesis import FLOORS_HZ, Copy, Figure, Row
+from stlm.evals.resynthesis import PROTOCOL, TRACKER, Copy, Figure, Row
 from stlm.learn.f0_error import yin
 from stlm.types import Audio, Utterance
 
@@ -22,7 +22,11 @@ COLUMNS = (
     ("bitrate", "Bitrate", "bits a second", -1),
     ("wer", "WER", "words, lower is better", -1),
     ("cer", "CER", "characters, lower is better", -1),
-    *((f"ffe_{floor:g}", "F0 frame error", f"floor {floor:g} Hz, lower is better", -1) for floor in FLOORS_HZ),
+    *(
+        (f"ffe_{name}", "F0 frame error", f"YIN from {floor:g} Hz, lower is better", -1)
+        for name, floor in PROTOCOL.items()
+    ),
+    (f"ffe_{TRACKER}", "F0 frame error", "pitch tracker, lower is better", -1),
     ("style", "Style", "accuracy, higher is better", 1),
 )
 """Key, name, unit, and whether more is better (1) or worse (-1)."""
@@ -60,9 +64,7 @@ def write_resynthesis(
     ]
     found = {row.name: _cells(row) for row in rows}
     columns = [column for column in COLUMNS if any(column[0] in cells for cells in found.values())]
-    environment = page_environment(
-        "stlm.evals.report", drawings=(spectrogram_with_units, pitch_contours), values={"floors": FLOORS_HZ}
-    )
+    environment = page_environment("stlm.evals.report", drawings=(spectrogram_with_units, pitch_contours))
     page = environment.get_template("resynthesis.html.j2").render(
         rows=found, columns=columns, examples=examples, facts=facts, details=plain(details), n=len(recordings)
     )
@@ -98,7 +100,7 @@ def _item(system: str, utterance: Utterance, copy: Copy) -> dict[str, object]:
         "words": copy.words,
         "character_errors": copy.character_errors,
         "characters": copy.characters,
-        "f0_error": {f"{floor:g}": value for floor, value in copy.f0_error.items()},
+        "f0_error": copy.f0_error,
         "label": copy.label,
     }
 
