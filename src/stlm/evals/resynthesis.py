@@ -211,7 +211,8 @@ def resynthesize(
             ]
         pitched = system is not None and durations == "kept"
         errors = [
-            _f0_errors(pitched[at], copy.audio, f0_extractor) if pitched else {} for at, copy in enumerate(copies)
+            _f0_errors(original, copy.audio, f0_extractor) if pitched else {}
+            for original, copy in zip(originals, copies, strict=True)
         ]
         judged = _judged(copies, texts, errors, judge, classifier, name)
         rows.append(Row(name=name, bitrate=system.bitrate if system else None, copies=judged, labels=labels))
