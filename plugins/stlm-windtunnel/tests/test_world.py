@@ -5,7 +5,7 @@ from collections import Counter
 from itertools import combinations
 
 from stlm_windtunnel.lexicon import MOODS, TOPICS
-from stlm_windtunnel.voices import STYLES, VOICES
+from stlm_windtunnel.voices import CASTS, STYLES, VOICES, cast, check_voice
 from stlm_windtunnel.world import draw_cast, generator, split_of, world_words, write_story
 
 
@@ -79,3 +79,14 @@ def test_stories_follow_the_seed_and_do_not_repeat():
     assert list(_stories("train", 20)) == STORIES[:20]
     assert len({story.text for story in STORIES}) == len(STORIES)
     assert list(_stories("train", 5, seed=1)) != STORIES[:5]
+
+
+def test_casts_are_known_voices_and_training_never_hears_the_unheard() -> None:
+    assert all(check_voice(voice) for voices in CASTS.values() for voice in voices)
+    assert not set(CASTS["training"]) & set(CASTS["unheard"])
+    assert set(VOICES) <= set(CASTS["training"])
+
+
+def test_voices_and_casts_mix_without_repetition() -> None:
+    assert cast(()) == VOICES
+    assert cast(("en-us+m5", "world", "en-us")) == ("en-us+m5", *VOICES)

@@ -60,9 +60,8 @@ class Config:
 def build(config: Config) -> HubertKMeansEncoder:
     if not config.path:
         raise ConfigError("hubert needs a model: set path to a directory or hub name, got ''")
-    saved = Path(config.path) / OPTIONS
-    if saved.is_file():
-        return _build_saved(config, saved)
+    if (Path(config.path) / OPTIONS).is_file():
+        return _build_saved(config)
     if config.layer < 1:
         raise ConfigError(f"layer must be 1 (the first layer's output) or more, got {config.layer}")
     normalize = normalizes(config.path) if config.normalize is None else config.normalize
@@ -78,15 +77,45 @@ def build(config: Config) -> HubertKMeansEncoder:
     )
 
 
-def _build_saved(config: Config, path: Path) -> HubertKMeansEncoder:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedUnits:
+    """What ``save`` wrote: a model, centroids ``float32[K, D]`` of one of its layers, and the options of `Config`."""
+
+    model: PreTrainedModel
+    centroids: torch.Tensor
+    layer: int
+    normalize: bool
+    stream: str
+    chunk: int
+
+
+def read_saved_units(directory: Path) -> SavedUnits:
+    """The parts of a directory that ``save`` or ``recipe=hubert_kmeans`` wrote.
+
+    Raises:
+        DataError: a file is missing or unreadable. FormatError: it holds something else.
+    """
+    path = directory / OPTIONS
     options = read_json(path)
-    return HubertKMeansEncoder(
-        read_pretrained(str(path.parent / MODEL)),
-        read_codebook(str(path.parent / CODEBOOK)),
+    return SavedUnits(
+        model=read_pretrained(str(directory / MODEL)),
+        centroids=read_codebook(str(directory / CODEBOOK)),
         layer=entry(options, "layer", int, path),
         normalize=entry(options, "normalize", bool, path),
         stream=entry(options, "stream", str, path),
         chunk=entry(options, "chunk", int, path),
+    )
+
+
+def _build_saved(config: Config) -> HubertKMeansEncoder:
+    saved = read_saved_units(Path(config.path))
+    return HubertKMeansEncoder(
+        saved.model,
+        saved.centroids,
+        layer=saved.layer,
+        normalize=saved.normalize,
+        stream=saved.stream,
+        chunk=saved.chunk,
         precision=config.precision,
         device=config.device,
     )

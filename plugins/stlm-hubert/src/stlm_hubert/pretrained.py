@@ -16,8 +16,12 @@ UNUSED = {"masked_spec_embed"}  # only training masks frames
 PREPROCESSOR = "preprocessor_config.json"
 
 
-def read_pretrained(name: str) -> PreTrainedModel:
+def read_pretrained(name: str, *, masks: bool = False) -> PreTrainedModel:
     """The bare model, float32, in evaluation mode.
+
+    Args:
+        name: directory or hub name.
+        masks: whether its vector for masked frames must be there, too.
 
     Raises:
         DataError: there is no such model, or it cannot be read. ConfigError: it is of another kind. FormatError: its
@@ -37,7 +41,7 @@ def read_pretrained(name: str) -> PreTrainedModel:
     except Exception as error:
         raise DataError(f"{name}: cannot be read as a {config.model_type} model ({_line(error)})") from error
     model, report = found
-    missing = sorted(set(report["missing_keys"]) - UNUSED)
+    missing = sorted(set(report["missing_keys"]) - (set() if masks else UNUSED))
     if missing:
         raise FormatError(f"{name}: no weight {missing[0]!r} (of {len(missing)} missing), expected a whole model")
     return model.eval().requires_grad_(False)

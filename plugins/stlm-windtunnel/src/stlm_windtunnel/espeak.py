@@ -14,6 +14,7 @@ from stlm_windtunnel.library import END, PHONEME, WORD, synthesize
 from stlm_windtunnel.voices import Style, style_named
 
 SAMPLE_RATE = 16_000
+PAUSE = "_"
 
 _CLAUSE_MARKS = ",.;:!?"
 _NO_BREAK = "\u00a0"
@@ -49,6 +50,21 @@ def phonemes(text: str, voice: str = "en-us") -> tuple[str, ...]:
     """The phonemes that `speak` says, in espeak-ng's notation, without pauses; raises as `speak` does."""
     events = synthesize(_joined(text), voice, style_named("neutral")).events
     return tuple(name for type_, _, _, name in events if type_ == PHONEME and not _is_pause(name))
+
+
+def phone_times(text: str, voice: str = "en-us", style: str | Style = "neutral") -> tuple[tuple[str, int, int], ...]:
+    """Name, start and end (samples at 16 kHz) of each phone that `speak` says, pauses named ``PAUSE``.
+
+    They cover the audio without gaps. Arguments and errors are those of `speak`.
+    """
+    profile = style_named(style) if isinstance(style, str) else style
+    recording = synthesize(_joined(text), voice, profile)
+    num_samples = sum(len(chunk) for chunk in recording.chunks)
+    starts = [(PAUSE if _is_pause(name) else name, at) for type_, _, at, name in recording.events if type_ == PHONEME]
+    bounds = [("", 0), *starts, ("", num_samples)]
+    times = [_rescaled(at, recording.sample_rate) for _, at in bounds]
+    found = [(name or PAUSE, start, end) for (name, _), (start, end) in zip(bounds, pairwise(times), strict=False)]
+    return tuple(item for item in found if item[2] > item[1])
 
 
 def _joined(text: str) -> str:
@@ -95,12 +111,17 @@ def _words(
         )
 
     def at_16k(sample: int) -> int:
-        return min(num_samples, (2 * sample * SAMPLE_RATE + source_rate) // (2 * source_rate))
+        return min(num_samples, _rescaled(sample, source_rate))
 
     return tuple(
         _word(text, first, last, at_16k(start), at_16k(end))
         for (first, last), (_, start, end) in zip(written, times, strict=True)
     )
+
+
+def _rescaled(sample: int, source_rate: int) -> int:
+    """The nearest sample at 16 kHz."""
+    return (2 * sample * SAMPLE_RATE + source_rate) // (2 * source_rate)
 
 
 def _word(text: str, first: int, last: int, start: int, end: int) -> Word:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stlm_windtunnel.voices import STYLES, VOICES, check_voice, one_of
+from stlm_windtunnel.voices import STYLES, cast, one_of
 from stlm_windtunnel.world import pick
 
 
@@ -12,7 +12,7 @@ class Performer:
     """Draws (voice, style).
 
     Args:
-        voices: speakers to draw from; empty for all of the world's.
+        voices: speakers to draw from, or names of casts; empty for the world's.
         style: "mood", "random", or the name of one style.
 
     Raises:
@@ -20,7 +20,7 @@ class Performer:
     """
 
     def __init__(self, *, voices: tuple[str, ...] = (), style: str = "mood") -> None:
-        self.voices = tuple(check_voice(voice) for voice in voices or VOICES)
+        self.voices = cast(tuple(voices))
         self.style = one_of("style", style, ("mood", "random", *STYLES))
 
     def draw(self, rng: np.random.Generator, mood: str) -> tuple[str, str]:

@@ -38,7 +38,7 @@ class Config:
         first: index of the first; corpora of one seed and different ranges do not repeat each other's draws.
         seed: everything follows from it.
         split: "train" or "test"; no sentence is in both.
-        voices: speakers to draw from; empty for all of the world's.
+        voices: speakers to draw from, or names of casts (world, training, unheard); empty for the world's.
         style: "mood" (the style follows the story's mood), "random", or the name of one style.
     """
 

@@ -16,6 +16,22 @@ from stlm.errors import ConfigError, PluginError, did_you_mean
 VOICES: tuple[str, ...] = ("en-us", "en-us+m3", "en-us+m7", "en-us+f1", "en-us+f2", "en-us+f4")
 
 
+def _variants_of(names: str) -> tuple[str, ...]:
+    return ("en-us", *(f"en-us+{name}" for name in names.split()))
+
+
+CASTS: dict[str, tuple[str, ...]] = {
+    "world": VOICES,
+    "training": _variants_of(
+        "m1 m2 m3 m4 m6 m7 f1 f2 f4 f5 linda Alex Alicia Andrea Annie Denis Gene Henrique Jacky Lee Mario Michael Mike "
+        "adam anika antonio benjamin boris edward ian iven klatt2 marcelo max michel pablo paul pedro robert sandro "
+        "shelby victor"
+    ),
+    "unheard": tuple(f"en-us+{name}" for name in ("m5", "m8", "f3", "Andy", "steph")),
+}
+"""Named sets of speakers: the world's, many to train tokenizers on, and some that none of them may have heard."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
     """A prosody profile, in espeak-ng's own scales.
@@ -59,6 +75,16 @@ def one_of(field: str, value: str, choices: tuple[str, ...]) -> str:
     return value
 
 
+def cast(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Voices by their names and the names of casts, without repetitions; the world's where none is named.
+
+    Raises:
+        ConfigError: the library has no such voice.
+    """
+    found = [voice for name in names or ("world",) for voice in CASTS.get(name) or (check_voice(name),)]
+    return tuple(dict.fromkeys(found))
+
+
 def check_voice(name: str) -> str:
     """Return `name` if the library has its language and its variant ("en-us", "en-us+f3").
 
@@ -70,7 +96,7 @@ def check_voice(name: str) -> str:
         if (kind == "language" or plus) and part not in known:
             raise ConfigError(
                 f"no voice {name!r}: espeak-ng has no {kind} {part!r}{did_you_mean(part, known)}; "
-                f"the world's voices are {list(VOICES)}"
+                f"the world's voices are {list(VOICES)}, and there are the casts {', '.join(CASTS)}"
             )
     return name
 
