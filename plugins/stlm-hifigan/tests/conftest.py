@@ -1,9 +1,9 @@
-"""Small random vocoders in the official checkpoint layout, written on the spot."""
+"""Small random vocoders in the official checkpoint layout, written on the spot; sounds and encoders to train on."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from stlm.types import AlignedUnits
+from stlm.interfaces import SpeechUnitEncoder
+from stlm.types import AlignedUnits, Audio, StreamSpec, Units, Utterance
 from stlm_hifigan.generator import Generator, GeneratorOptions
+from stlm_hifigan.recipe import Config
 
 WIDTH = 6
 NUM_UNITS = 20
@@ -129,3 +131,77 @@ def make_units() -> Callable[..., AlignedUnits]:
         return AlignedUnits(streams=streams, durations=None if durations is None else np.asarray(durations, np.int32))
 
     return make
+
+
+class Loudness(SpeechUnitEncoder):
+    """Loudness in steps of 6 dB: a stream of any name and hop."""
+
+    def __init__(self, name: str = "loudness", hop: int = 320, levels: int = 10, codebooks: int = 1) -> None:
+        self._spec = StreamSpec(
+            name=name,
+            codebook_sizes=(levels,) * codebooks,
+            sample_rate=16000,
+            hop=hop,
+            window=hop,
+            fingerprint=f"{name} {hop} {levels}",
+        )
+
+    @property
+    def spec(self) -> StreamSpec:
+        return self._spec
+
+    def encode(self, batch: Sequence[Audio]) -> list[Units]:
+        return [Units(spec=self._spec, codes=self._codes(audio.samples)) for audio in batch]
+
+    def save(self, directory: Path) -> None:
+        (directory / "loudness.json").write_text(self._spec.fingerprint)
+
+    def _codes(self, samples: np.ndarray) -> np.ndarray:
+        hop, (levels, *more) = self._spec.hop, self._spec.codebook_sizes
+        power = np.square(samples[: len(samples) // hop * hop].reshape(-1, hop)).mean(axis=1)
+        steps = np.clip(-10 * np.log10(power + 1e-9) / 6, 0, levels - 1).astype(np.uint16)
+        return np.repeat(steps[:, None], 1 + len(more), axis=1)
+
+
+def melody(index: int, seconds: float = 1.0, **more: Any) -> Utterance:
+    """A tone that swells and falls, and a little noise."""
+    time = np.arange(round(seconds * 16000)) / 16000
+    swell = 0.02 + 0.4 * np.square(np.sin(np.pi * (2 + index) * time))
+    noise = np.random.default_rng(index).normal(0, 0.003, len(time))
+    samples = swell * np.sin(2 * np.pi * (200 + 70 * index) * time) + noise
+    audio = Audio(samples=samples.astype(np.float32), sample_rate=16000)
+    return Utterance(id=f"melody-{index}", audio=audio, **{"speaker": f"singer {index % 2}", **more})
+
+
+def tiny(**changes: Any) -> Config:
+    """A training of a few steps, of all parts."""
+    chosen = {
+        "max_steps": 4,
+        "learning_rate": 2e-3,
+        "precision": "32-true",
+        "accelerator": "cpu",
+        "checkpoint_every": 2,
+        "report_every": 1,
+        "sample_every": 0,
+        "num_samples": 0,
+        "held_out": 0.2,
+        "batch_size": 3,
+        "segment_frames": 10,
+        "embedding_dim": 6,
+        "upsample_rates": (8, 8, 5),
+        "upsample_kernels": (16, 16, 11),
+        "initial_channels": 32,
+        "resblock_kernels": (3,),
+        "resblock_dilations": (1, 3),
+        "duration_width": 5,
+        "periods": (2, 3),
+        "period_channels": (4, 8),
+        "scales": 2,
+        "scale_channels": (4, 8),
+        "scale_strides": (2, 4),
+        "scale_groups": (1, 2),
+        "scale_kernel": 9,
+        "stft_weight": 10.0,
+        "stft_windows": (256, 512),
+    }
+    return Config(**{**chosen, **changes})

@@ -159,6 +159,12 @@ def train_module(
     return history
 
 
+def progress_of(module: pl.LightningModule) -> float:
+    """Share of the training that is over, in [0, 1], for a module whose losses change on the way."""
+    course = next(callback for callback in module.trainer.callbacks if isinstance(callback, _Course))  # pyright: ignore[reportAttributeAccessIssue]
+    return course.progress
+
+
 def _next_part(directory: Path) -> str:
     """A fresh folder name, so that a resumed training keeps the curves of what went before."""
     return f"part-{len(list(directory.glob('part-*'))):02d}"

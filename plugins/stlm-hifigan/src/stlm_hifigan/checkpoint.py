@@ -1,8 +1,8 @@
 """The files of a vocoder: ``config.json`` and weights, in the official checkpoint layout or in ours.
 
 The official layout keeps the weights in ``generator.pt`` under the key ``generator``, with weight normalisation in
-either stored form; ours in ``generator.safetensors``, folded, and adds a section ``stlm`` to the JSON. ``speakers.txt``
-and ``styles.txt``, one name per line, may lie beside them.
+either stored form; ours in ``generator.safetensors``, folded, and adds a section ``stlm`` to the JSON, which others
+pass over. ``speakers.txt`` and ``styles.txt``, one name per line, may lie beside them.
 """
 
 from __future__ import annotations
@@ -61,6 +61,15 @@ class Checkpoint:
         """Write our layout into an existing directory."""
         state = {name: value.contiguous() for name, value in self.generator.state_dict().items()}
         save_file(state, directory / OUR_WEIGHTS)
+        self._save_texts(directory, extras)
+
+    def save_official(self, directory: Path, extras: Mapping[str, Any]) -> None:
+        """Write the official layout into an existing directory, for programs that read no other."""
+        state = unfold_weight_norm(self.generator)
+        torch.save({"generator": state}, directory / OFFICIAL_WEIGHTS)
+        self._save_texts(directory, extras)
+
+    def _save_texts(self, directory: Path, extras: Mapping[str, Any]) -> None:
         settings = {**self.settings, "stlm": dict(extras)}
         (directory / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         for file, names in ((SPEAKERS, self.voices), (STYLES, self.styles)):
@@ -91,6 +100,61 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         settings=settings,
         extras=entry({"stlm": {}, **settings}, "stlm", dict, directory / SETTINGS),
     )
+
+
+def unfold_weight_norm(generator: Generator) -> dict[str, torch.Tensor]:
+    """The weights with magnitude ``weight_g`` and direction ``weight_v`` for all convolutions but those of the duration
+    predictor, as the official layout stores them."""
+    found: dict[str, torch.Tensor] = {}
+    for name, value in generator.state_dict().items():
+        if value.dim() == 3 and not name.startswith("dur_predictor."):
+            found[f"{name}_g"] = value.flatten(1).norm(dim=1)[:, None, None]
+            found[f"{name}_v"] = value.clone()
+        else:
+            found[name] = value.clone()
+    return found
+
+
+def settings_of(options: GeneratorOptions, sample_rate: int, hops: Mapping[str, int]) -> dict[str, Any]:
+    """What ``config.json`` says of a generator.
+
+    Args:
+        options: of the generator.
+        sample_rate: of its sound.
+        hops: samples between two codes of the streams of pitch and style, by table.
+    """
+    units, width = options.tables["dict"]
+    settings: dict[str, Any] = {
+        "resblock": "1",
+        "upsample_rates": list(options.upsample_rates),
+        "upsample_kernel_sizes": list(options.upsample_kernels),
+        "upsample_initial_channel": options.initial_channels,
+        "resblock_kernel_sizes": list(options.resblock_kernels),
+        "resblock_dilation_sizes": [list(dilations) for dilations in options.resblock_dilations],
+        "num_embeddings": units,
+        "embedding_dim": width,
+        "model_in_dim": options.input_width,
+        "sampling_rate": sample_rate,
+        "code_hop_size": options.hop,
+    }
+    for flag, count, table in (("multispkr", "num_speakers", "spkr"), ("multistyle", "num_styles", "style")):
+        if table in options.tables:
+            settings |= {flag: "from_input_file", count: options.tables[table][0]}
+    for count, hop, table in (
+        ("num_f0_tokens", "f0_hop_size", "f0_dict"),
+        ("num_style_tokens", "style_hop_size", "style_dict"),
+    ):
+        if table in options.tables:
+            settings |= {count: options.tables[table][0], hop: hops[table]}
+    if options.duration is not None:
+        hidden, kernel = options.duration
+        settings["dur_predictor_params"] = {
+            "encoder_embed_dim": width,
+            "var_pred_hidden_dim": hidden,
+            "var_pred_kernel_size": kernel,
+            "var_pred_dropout": 0.0,
+        }
+    return settings
 
 
 def _read_json(path: Path) -> dict[str, Any]:

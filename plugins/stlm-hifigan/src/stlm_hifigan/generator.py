@@ -1,7 +1,8 @@
 """The generator: embedded units to samples (Kong et al., "HiFi-GAN", 2020; Polyak et al., "Speech resynthesis", 2021).
 
 The textbook module, whole and differentiable, with the names of the official checkpoint layout and plain weights
-(weight normalisation folded). `stlm_hifigan.decoding` runs the same weights faster and in bounded memory.
+(weight normalisation folded). `stlm_hifigan.decoding` runs the same weights faster and in bounded memory. Hidden values
+lie in memory channels last, as ``[B, C, 1, T]``, which halves the time of a pass forth and back on a CPU.
 """
 
 from __future__ import annotations
@@ -112,13 +113,13 @@ class Generator(nn.Module):
 
     def forward(self, joined: torch.Tensor) -> torch.Tensor:
         """Samples ``float32[B, T * hop]`` of joined embeddings ``float32[B, C, T]``."""
-        hidden = self.conv_pre(joined)
+        hidden = convolve(self.conv_pre, channels_last(joined))
         blocks = len(self.options.resblock_kernels)
         for stage, up in enumerate(self.ups):
-            hidden = up(F.leaky_relu(hidden, SLOPE))
-            parallel = self.resblocks[stage * blocks : (stage + 1) * blocks]
-            hidden = torch.stack([block(hidden) for block in parallel]).mean(0)
-        return torch.tanh(self.conv_post(F.leaky_relu(hidden, LAST_SLOPE)))[:, 0]
+            hidden = _upsample(up, F.leaky_relu(hidden, SLOPE))
+            parallel = [block(hidden) for block in self.resblocks[stage * blocks : (stage + 1) * blocks]]
+            hidden = sum(parallel[1:], start=parallel[0]) / blocks
+        return torch.tanh(convolve(self.conv_post, F.leaky_relu(hidden, LAST_SLOPE)))[:, 0, 0]
 
 
 class ResidualBlock(nn.Module):
@@ -131,7 +132,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         for dilated, plain in zip(self.convs1, self.convs2, strict=True):
-            hidden = hidden + plain(F.leaky_relu(dilated(F.leaky_relu(hidden, SLOPE)), SLOPE))
+            change = F.leaky_relu(convolve(dilated, F.leaky_relu(hidden, SLOPE)), SLOPE)
+            hidden = hidden + convolve(plain, change)
         return hidden
 
 
@@ -156,6 +158,22 @@ class DurationPredictor(nn.Module):
 def frames_of(log_frames: torch.Tensor) -> torch.Tensor:
     """Whole frames, at least one: ``int64`` of the same shape. Halves round to even (official vocoder)."""
     return (torch.exp(log_frames) - 1).round().clamp(min=1).long()
+
+
+def channels_last(hidden: torch.Tensor) -> torch.Tensor:
+    """``[B, C, 1, T]`` in channels-last memory, of ``[B, C, T]``."""
+    return hidden[:, :, None].contiguous(memory_format=torch.channels_last)
+
+
+def convolve(layer: nn.Conv1d, hidden: torch.Tensor) -> torch.Tensor:
+    """A convolution over time on ``[B, C, 1, T]``, which stays channels last."""
+    stride, padding, dilation = (1, layer.stride[0]), (0, int(layer.padding[0])), (1, layer.dilation[0])
+    return F.conv2d(hidden, layer.weight[:, :, None], layer.bias, stride, padding, dilation, layer.groups)
+
+
+def _upsample(layer: nn.ConvTranspose1d, hidden: torch.Tensor) -> torch.Tensor:
+    stride, padding = (1, layer.stride[0]), (0, int(layer.padding[0]))
+    return F.conv_transpose2d(hidden, layer.weight[:, :, None], layer.bias, stride, padding)
 
 
 def _same(channels: int, kernel: int, dilation: int) -> nn.Conv1d:

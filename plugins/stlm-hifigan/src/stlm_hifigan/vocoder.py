@@ -9,18 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from stlm.errors import ConfigError, DataError, FormatError
 from stlm.interfaces import Vocoder
+from stlm.learn.weights import entry
 from stlm.types import AlignedUnits, Audio
 from stlm_hifigan.checkpoint import SETTINGS, Checkpoint, load_checkpoint
 from stlm_hifigan.conditioning import UNITS, Conditioning, Defaults
 from stlm_hifigan.decoding import Decoder
 from stlm_hifigan.generator import frames_of
 
+FINGERPRINTS = "fingerprints"
+"""Where the section ``stlm`` notes the encoders that a vocoder was trained on."""
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -79,6 +83,7 @@ class HifiganVocoder(Vocoder):
             defaults = Defaults.of(asdict(config), checkpoint.extras)
         except FormatError as error:
             raise FormatError(f"{Path(config.path) / SETTINGS}: stlm: {error}") from error
+        self._fingerprints = _fingerprints(checkpoint.extras, Path(config.path) / SETTINGS)
         rows = {name: size for name, (size, _) in self._generator.options.tables.items()}
         self._conditioning = Conditioning(rows, checkpoint.voices, checkpoint.styles, defaults)
         self._decoder = Decoder(self._generator, config.device, PRECISIONS[config.precision])
@@ -91,6 +96,11 @@ class HifiganVocoder(Vocoder):
     def optional_streams(self) -> tuple[str, ...]:
         """Streams that it reads where they are given: pitch and style of an expressive vocoder."""
         return tuple(self._conditioning.optional_streams.values())
+
+    @property
+    def accepts(self) -> dict[str, str]:
+        """What the recipe noted; official checkpoints say nothing of their encoders."""
+        return dict(self._fingerprints)
 
     @property
     def sample_rate(self) -> int:
@@ -138,7 +148,8 @@ class HifiganVocoder(Vocoder):
         return frames_of(self._generator.dur_predictor(embedded[None]))[0].numpy()
 
     def save(self, directory: Path) -> None:
-        self._checkpoint.save(directory, asdict(self._conditioning.defaults))
+        noted = {FINGERPRINTS: self._fingerprints} if self._fingerprints else {}
+        self._checkpoint.save(directory, {**asdict(self._conditioning.defaults), **noted})
 
     def _decode(self, frames: Mapping[str, np.ndarray | None], total: int) -> np.ndarray:
         """Samples ``float32[T * hop]`` of rows by table, ``[T]`` each."""
@@ -163,6 +174,12 @@ class HifiganVocoder(Vocoder):
 
     def _table(self, name: str) -> torch.Tensor:
         return getattr(self._generator, name).weight
+
+
+def _fingerprints(extras: Mapping[str, Any], file: Path) -> dict[str, str]:
+    """Of the streams that it was trained on, by the streams' names."""
+    noted = entry({FINGERPRINTS: {}, **extras}, FINGERPRINTS, dict, file)
+    return {str(stream): entry(noted, stream, str, file) for stream in noted}
 
 
 def _checked(durations: np.ndarray) -> np.ndarray:
