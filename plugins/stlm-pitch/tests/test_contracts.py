@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from stlm.testing.contracts import F0ExtractorContract, SpeechUnitEncoderContract
-from stlm_pitch import encoder
+from stlm.testing.contracts import F0ExtractorContract, RecipeContract, SpeechUnitEncoderContract
+from stlm.types import Utterance
+from stlm_pitch import encoder, recipe
 from stlm_pitch.encoder import PitchVqvaeEncoder
 from stlm_pitch.fcpe import FcpeExtractor
 from stlm_pitch.praat import PraatExtractor
+from stlm_pitch.recipe import PitchVqvaeRecipe
+
+from .conftest import spoken
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +48,18 @@ class TestPitchVqvae(SpeechUnitEncoderContract):
 
     def reload(self, directory: Path) -> PitchVqvaeEncoder:
         return encoder.build(encoder.Config(path=str(directory)))
+
+
+class TestPitchVqvaeRecipe(RecipeContract):
+    component = "pitch_vqvae"
+
+    @pytest.fixture
+    def utterances(self) -> list[Utterance]:
+        return [Utterance(id=str(seed), audio=spoken(1.5, seed)) for seed in range(4)]
+
+    @pytest.fixture
+    def recipe(self) -> PitchVqvaeRecipe:
+        return recipe.build(recipe.Config(num_units=4, width=8, depth=1, batch_size=2, max_steps=2, accelerator="cpu"))
+
+    def build_trained(self, path: Path) -> PitchVqvaeEncoder:
+        return encoder.build(encoder.Config(path=str(path)))

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from stlm.testing.contracts import SpeechUnitEncoderContract
-from stlm_style import encoder
+from stlm.testing.contracts import RecipeContract, SpeechUnitEncoderContract
+from stlm.types import Utterance
+from stlm_style import encoder, recipe
 from stlm_style.encoder import StyleEncoder
+from stlm_style.recipe import StyleUnitsRecipe
+
+from .test_recipe import SMALL, corpus
 
 
 class TestStyleEncoder(SpeechUnitEncoderContract):
@@ -20,3 +24,18 @@ class TestStyleEncoder(SpeechUnitEncoderContract):
 
     def reload(self, directory: Path) -> StyleEncoder:
         return encoder.build(encoder.Config(path=str(directory)))
+
+
+class TestStyleUnitsRecipe(RecipeContract):
+    component = "style_units"
+
+    @pytest.fixture
+    def utterances(self) -> list[Utterance]:
+        return corpus(2)
+
+    @pytest.fixture
+    def recipe(self) -> StyleUnitsRecipe:
+        return recipe.build(recipe.Config(**{**SMALL, "max_steps": 2}))
+
+    def build_trained(self, path: Path) -> StyleEncoder:
+        return encoder.build(encoder.Config(path=str(path)))

@@ -16,7 +16,8 @@ from transformers import Wav2Vec2ForSequenceClassification
 
 from stlm.errors import ConfigError, DataError, FormatError
 from stlm.types import Audio
-from stlm_style.encoder import Config, StyleEncoder, build, means
+from stlm_style.encoder import Config, StyleEncoder, build
+from stlm_style.pooling import means
 
 STORED = "wav2vec2.encoder.pos_conv_embed.conv."
 
@@ -59,9 +60,9 @@ def test_units_equal_those_by_hand(encoder: StyleEncoder, model: Wav2Vec2ForSequ
 def test_each_mean_is_over_as_many_rows_as_there_are() -> None:
     rows = torch.arange(103, dtype=torch.float32)[:, None] * torch.tensor([[1.0, -2.0]])
     expected = torch.tensor([[24.5, -49.0], [74.5, -149.0], [101.0, -202.0]])
-    torch.testing.assert_close(means(rows), expected)
-    torch.testing.assert_close(means(rows[:50]), expected[:1])
-    torch.testing.assert_close(means(rows[:1]), rows[:1])
+    torch.testing.assert_close(means(rows, 50), expected)
+    torch.testing.assert_close(means(rows[:50], 50), expected[:1])
+    torch.testing.assert_close(means(rows[:1], 50), rows[:1])
 
 
 def test_the_spec_is_the_official_one(encoder: StyleEncoder) -> None:

@@ -31,3 +31,15 @@ def stlm_unit_encoders() -> list[Component]:
             summary="pitch units at 12.5 Hz from a VQ-VAE over F0, in the official checkpoint layout",
         )
     ]
+
+
+@hookimpl
+def stlm_recipes() -> list[Component]:
+    return [
+        Component(
+            name="pitch_vqvae",
+            factory="stlm_pitch.recipe:build",
+            config="stlm_pitch.recipe:Config",
+            summary="trains the VQ-VAE over F0 that the encoder pitch_vqvae loads",
+        )
+    ]

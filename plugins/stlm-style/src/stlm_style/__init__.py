@@ -13,3 +13,15 @@ def stlm_unit_encoders() -> list[Component]:
             summary="one style unit a second from a wav2vec2 classifier, as in Spirit LM Expressive",
         )
     ]
+
+
+@hookimpl
+def stlm_recipes() -> list[Component]:
+    return [
+        Component(
+            name="style_units",
+            factory="stlm_style.recipe:build",
+            config="stlm_style.recipe:Config",
+            summary="trains the style units that style_w2v2 loads, from recordings with a label",
+        )
+    ]

@@ -1,8 +1,8 @@
-"""`StyleEncoder`: audio to one style unit for every started second of 50 frames.
+"""`StyleEncoder`: audio to one style unit for every started second.
 
-A wav2vec2 over the normalised wave, a projection, the mean over each 50 frames, a classifier: the distilled style
-encoder of Spirit LM Expressive. Sounds beyond 100 s are encoded in independent pieces, and pieces below 0.08 s give
-nothing, as in the official encoder.
+A wav2vec2 over the normalised wave, a projection, the mean over each second's frames (50 of the official model), a
+classifier: the distilled style encoder of Spirit LM Expressive. Sounds beyond 100 s are encoded in independent pieces,
+and pieces below 0.08 s give nothing, as in the official encoder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from stlm.errors import ConfigError, DataError
 from stlm.interfaces import SpeechUnitEncoder
@@ -22,9 +21,8 @@ from stlm.learn.speech_model import units_of_pieces
 from stlm.learn.speech_transformer import SpeechTransformer
 from stlm.types import Audio, StreamSpec, Units
 from stlm_style.classifier import read_classifier
+from stlm_style.pooling import SAMPLE_RATE, frames_per_second, means
 
-SAMPLE_RATE = 16000
-FRAMES = 50  # of the transformer in a unit
 CHUNK = 1_600_000  # samples, 100 s
 SHORTEST = 1280
 
@@ -70,11 +68,12 @@ class StyleEncoder(SpeechUnitEncoder):
         body, projector, head = stored.parts()
         self._transformer = SpeechTransformer(body, precision=config.precision, device=config.device, normalize=True)
         self._projector, self._head = projector.to(config.device), head.to(config.device)
+        self._frames = frames_per_second(self._transformer.hop)
         self._spec = StreamSpec(
             name=config.stream,
             codebook_sizes=(head.out_features,),
             sample_rate=SAMPLE_RATE,
-            hop=FRAMES * self._transformer.hop,
+            hop=self._frames * self._transformer.hop,
             window=self._transformer.window,
             fingerprint=stored.fingerprint_at(chunk),
             chunk=chunk,
@@ -101,17 +100,8 @@ class StyleEncoder(SpeechUnitEncoder):
 
     @torch.inference_mode()
     def _codes(self, waves: list[np.ndarray]) -> list[np.ndarray]:
-        pooled = [means(self._projector(rows)) for rows in self._transformer.hidden(waves)]
+        pooled = [means(self._projector(rows), self._frames) for rows in self._transformer.hidden(waves)]
         return [self._head(rows).argmax(1).cpu().numpy() for rows in pooled]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return build, (self._config,)
-
-
-def means(rows: torch.Tensor) -> torch.Tensor:
-    """``[ceil(T / 50), D]``: the mean of each 50 rows of ``[T, D]``, of the last as many as there are."""
-    T = len(rows)
-    filled = F.pad(rows, (0, 0, 0, -T % FRAMES)).view(-1, FRAMES, rows.shape[1])
-    counts = torch.full((len(filled), 1), float(FRAMES), device=rows.device)
-    counts[-1] -= -T % FRAMES
-    return filled.sum(1) / counts
