@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from stlm.testing.contracts import RecipeContract, SpeechUnitEncoderContract
+from stlm.testing.contracts import ClassifierContract, RecipeContract, SpeechUnitEncoderContract
 from stlm.types import Utterance
-from stlm_style import encoder, recipe
+from stlm_style import encoder, judge, recipe
 from stlm_style.encoder import StyleEncoder
+from stlm_style.judge import StyleJudge
 from stlm_style.recipe import StyleUnitsRecipe
 
 from .test_recipe import SMALL, corpus
@@ -39,3 +40,11 @@ class TestStyleUnitsRecipe(RecipeContract):
 
     def build_trained(self, path: Path) -> StyleEncoder:
         return encoder.build(encoder.Config(path=str(path)))
+
+
+class TestStyleJudge(ClassifierContract):
+    component = "style_w2v2"
+
+    @pytest.fixture
+    def classifier(self, classifier_path: Path) -> StyleJudge:
+        return judge.build(judge.Config(path=str(classifier_path)))

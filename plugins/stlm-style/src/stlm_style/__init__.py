@@ -16,6 +16,18 @@ def stlm_unit_encoders() -> list[Component]:
 
 
 @hookimpl
+def stlm_classifiers() -> list[Component]:
+    return [
+        Component(
+            name="style_w2v2",
+            factory="stlm_style.judge:build",
+            config="stlm_style.judge:Config",
+            summary="labels of whole recordings by a wav2vec2 classifier: a judge of style or emotion",
+        )
+    ]
+
+
+@hookimpl
 def stlm_recipes() -> list[Component]:
     return [
         Component(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,12 @@ def _body_of(stored: StyleClassifier) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
+def labelled(model: Wav2Vec2ForSequenceClassification, names: Sequence[str]) -> StyleClassifier:
+    """The classifier of the labels themselves, as a directory will hold it: a judge of style."""
+    return _stored(model, {}, names)
+
+
+@torch.no_grad()
 def quantized(model: Wav2Vec2ForSequenceClassification, centroids: torch.Tensor) -> StyleClassifier:
     """The classifier whose classes are the clusters of the projected means, as a directory will hold it.
 
@@ -91,11 +98,18 @@ def quantized(model: Wav2Vec2ForSequenceClassification, centroids: torch.Tensor)
         model: that made the projected means.
         centroids: ``float32[K, D]``.
     """
+    head = {"classifier.weight": centroids.clone(), "classifier.bias": -0.5 * centroids.square().sum(1)}
+    return _stored(model, head, [f"LABEL_{unit}" for unit in range(len(centroids))])
+
+
+def _stored(
+    model: Wav2Vec2ForSequenceClassification, changed: Mapping[str, torch.Tensor], names: Sequence[str]
+) -> StyleClassifier:
     state = {name: value.detach().cpu().clone() for name, value in model.state_dict().items() if name != UNUSED}
-    state["classifier.weight"] = centroids.clone()
-    state["classifier.bias"] = -0.5 * centroids.square().sum(1)
     options = {name: value for name, value in model.config.to_diff_dict().items() if name != "transformers_version"}
-    labels = {str(unit): f"LABEL_{unit}" for unit in range(len(centroids))}
-    options |= {"architectures": [type(model).__name__], "id2label": labels}
-    options |= {"label2id": {label: int(unit) for unit, label in labels.items()}}
-    return StyleClassifier(options=options, state=state, path=OPTIONS)
+    options |= {
+        "architectures": [type(model).__name__],
+        "id2label": {str(index): name for index, name in enumerate(names)},
+        "label2id": {name: index for index, name in enumerate(names)},
+    }
+    return StyleClassifier(options=options, state={**state, **changed}, path=OPTIONS)

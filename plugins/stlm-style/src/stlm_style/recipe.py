@@ -3,7 +3,7 @@
 Three stages: a wav2vec2 learns to tell the labels apart, second by second; k-means clusters what its projector makes of
 each second; the clusters become the classes of its classifier. So the units know more than the labels: a style comes
 apart into as many shades as it has clusters. What lies in `out` is a ``Wav2Vec2ForSequenceClassification`` that the
-encoder and transformers load, with a ``report.json``.
+encoder and transformers load, with a ``report.json``; ``labels/`` holds the same network with the labels for classes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from stlm.learn.training import TrainingOptions, train_module
 from stlm.types import Utterance
 from stlm_style.encoder import CHUNK, SHORTEST
 from stlm_style.filters import start_as_filters
-from stlm_style.model import classifier_upon, new_classifier, quantized
+from stlm_style.model import classifier_upon, labelled, new_classifier, quantized
 from stlm_style.pooling import SAMPLE_RATE, means
 from stlm_style.report import POOR_ACCURACY, Seconds, report
 from stlm_style.training import Clips, StyleTraining
@@ -38,6 +38,8 @@ from stlm_style.training import Clips, StyleTraining
 log = logging.getLogger(__name__)
 
 REPORT = "report.json"
+LABELS = "labels"
+"""The classifier of the labels, which ``classifier=style_w2v2`` loads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +167,8 @@ class StyleUnitsRecipe(Recipe):
         (out / REPORT).write_text(json.dumps(figures, indent=2) + "\n")
         _say(figures, len(names))
         quantized(module.model, centroids).save(out, CHUNK)
+        (out / LABELS).mkdir(exist_ok=True)
+        labelled(module.model, names).save(out / LABELS, CHUNK)
 
     def _module(self, num_labels: int) -> StyleTraining:
         config = self.config
