@@ -10,9 +10,9 @@ from stlm.audio import read_audio, resample
 from stlm.codec import align
 from stlm.demo.results import Piece, Sample
 from stlm.errors import DataError
-from stlm.evals.recognition import error_rates, normalize
 from stlm.generate import GenerationOptions
 from stlm.interfaces.interleaver import Interleaver
+from stlm.learn.error_rates import error_rates, normalize
 from stlm.system import SpeechTextLM, anchor_units
 from stlm.types import Audio, Document, Marker, SpeechSpan, TextSpan, UnitSpan, Utterance
 
@@ -176,7 +176,7 @@ def sequence_pieces(
                 Piece(
                     modality="speech",
                     shown=system.codec.to_string((span,)),
-                    words=_words_in(utterance, span),
+                    words=_words_in(system, utterance, span),
                     audio=system.speak(align(span, layout)) if _is_heard(system, span) else None,
                 )
             )
@@ -188,11 +188,11 @@ def _is_heard(system: SpeechTextLM, span: SpeechSpan | UnitSpan) -> bool:
     return bool(len(span if isinstance(span, UnitSpan) else anchor_units(system.codec, span)))
 
 
-def _words_in(utterance: Utterance, span: SpeechSpan | UnitSpan) -> str:
+def _words_in(system: SpeechTextLM, utterance: Utterance, span: SpeechSpan | UnitSpan) -> str:
     """The words whose middle lies within a speech span."""
     if isinstance(span, UnitSpan) or utterance.audio is None or not utterance.words:
         return utterance.text or ""
-    units = next(iter(span.streams.values()))
+    units = anchor_units(system.codec, span)
     start = units.start / units.spec.frame_rate_hz * utterance.audio.sample_rate
     end = (units.start + len(units)) / units.spec.frame_rate_hz * utterance.audio.sample_rate
     return " ".join(word.text for word in utterance.words if start <= (word.start + word.end) / 2 < end)

@@ -3,7 +3,7 @@
 import pytest
 
 from stlm.errors import DataError
-from stlm.evals.recognition import error_rates, normalize
+from stlm.learn.error_rates import error_rates, normalize
 
 
 def test_equal_texts_have_no_errors_whatever_their_case() -> None:
@@ -38,6 +38,11 @@ def test_numbers_of_texts_must_agree() -> None:
 
 
 def test_the_normal_form_is_idempotent() -> None:
-    for text in ("It's - TWENTY  one", "Ünïcode, 42!", "", "don't"):
+    for text in ("It's - TWENTY  one", "Ünïcode, 42!", "", "don't", "İstanbul", "नमस्ते!"):
         assert normalize(normalize(text)) == normalize(text)
     assert normalize("It's - TWENTY  one") == "it's twenty one"
+
+
+def test_letters_of_all_languages_survive_with_their_marks() -> None:
+    assert normalize("Don’t! Größe, नमस्ते") == "don't größe नमस्ते"
+    assert normalize("cafe\u0301") == "café"

@@ -1,17 +1,25 @@
-"""Word and character error rates."""
+"""Word and character error rates, and the normal form of a text that they compare."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
-
-from torchmetrics.text import CharErrorRate, WordErrorRate
 
 from stlm.errors import DataError
 
 
 def normalize(text: str) -> str:
-    """Lower case, letters and apostrophes only, single spaces (the "librispeech" normal form)."""
-    return " ".join("".join(c if c.isalpha() or c in "' " else " " for c in text.lower()).split())
+    """Lower case, letters and apostrophes only, single spaces (the "librispeech" normal form).
+
+    Letters are those of any language, with their combining marks; a typographic apostrophe is an apostrophe.
+    """
+    plain = unicodedata.normalize("NFC", text.lower().replace("’", "'"))
+    return " ".join("".join(c if is_letter(c) or c in "' " else " " for c in plain).split())
+
+
+def is_letter(character: str) -> bool:
+    """Whether it is a letter, or a mark that combines with one (the vowel signs of Hindi or Thai)."""
+    return character.isalpha() or unicodedata.category(character).startswith("M")
 
 
 def error_rates(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
@@ -20,6 +28,8 @@ def error_rates(hypotheses: Sequence[str], references: Sequence[str]) -> dict[st
     Raises:
         DataError: the numbers of texts differ, or every reference is empty.
     """
+    from torchmetrics.text import CharErrorRate, WordErrorRate
+
     if len(hypotheses) != len(references):
         raise DataError(f"{len(hypotheses)} hypotheses for {len(references)} references: they must be as many")
     pairs = [
