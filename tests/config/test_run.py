@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ from stlm.config.run import run_recipe, train
 from stlm.config.schema import FeedConfig, LoraConfig, MixtureSource, TrainConfig, TrainerConfig
 from stlm.errors import ConfigError, DataError, FormatError
 from stlm.interfaces.backbone import AdaptableBackbone
+from stlm.interfaces.recipe import Recipe
 from stlm.interfaces.unit_encoder import SpeechUnitEncoder, TextUnitEncoder
+from stlm.learn.training import CHECKPOINT
 from stlm.plugin import Registry
 from stlm.testing.factories import make_corpus, tiny_system, write_shards
 from stlm.testing.plugin import fake_registry
 from stlm.testing.tiny_backbone import TinyBackbone
+from stlm.types import Utterance
 
 SOURCE = {"name": "corpus", "num": 3}
 
@@ -46,6 +50,58 @@ def test_a_recipe_replaces_its_own_output_and_an_empty_directory(tmp_path: Path)
     for out in (tmp_path / "new", tmp_path / "new", tmp_path / "empty"):
         run_recipe({"name": "count"}, SOURCE, out)
         assert json.loads((out / "run.json").read_text())["recipe"] == {"name": "count"}
+
+
+class Interrupted(Recipe):
+    """Leaves a checkpoint and stops, the first time; then says what it went on from."""
+
+    def train(self, utterances: Iterable[Utterance], out: Path) -> None:
+        kept = out / CHECKPOINT
+        if not kept.exists():
+            kept.parent.mkdir(exist_ok=True)
+            kept.write_text("step 5")
+            raise KeyboardInterrupt
+        (out / "part.txt").write_text(kept.read_text())
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A training that was stopped after its first checkpoint."""
+    make = build.build_component
+    kinds = {"recipe": lambda config: Interrupted()}
+    monkeypatch.setattr(run, "build_component", lambda kind, config: kinds.get(kind, lambda c: make(kind, c))(config))
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe({"name": "slow", "steps": 9}, SOURCE, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def test_an_interrupted_training_goes_on_where_it_was(interrupted: Path) -> None:
+    run_recipe({"name": "slow", "steps": 9}, SOURCE, interrupted, resume=True)
+    assert (interrupted / "part.txt").read_text() == "step 5"
+    assert sorted(path.name for path in interrupted.iterdir()) == ["part.txt", "run.json"]
+
+
+def test_an_interrupted_training_is_not_lost_unasked(interrupted: Path) -> None:
+    with pytest.raises(DataError, match=r"\.out\.partial holds an interrupted training: go on with it by resume=true"):
+        run_recipe({"name": "slow", "steps": 9}, SOURCE, interrupted, overwrite=False)
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe({"name": "slow", "steps": 9}, SOURCE, interrupted, overwrite=True)
+
+
+def test_a_training_resumes_only_with_its_own_options(interrupted: Path) -> None:
+    with pytest.raises(ConfigError, match=r"steps.*resumes only with the options that it began with"):
+        run_recipe({"name": "slow", "steps": 8}, SOURCE, interrupted, resume=True)
+
+
+def test_nothing_to_resume_from_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nothing to resume from"):
+        run_recipe({"name": "count"}, SOURCE, tmp_path / "new", resume=True)
+
+
+def test_a_trained_part_is_not_replaced_unasked(tmp_path: Path) -> None:
+    run_recipe({"name": "count"}, SOURCE, tmp_path / "new", overwrite=False)
+    with pytest.raises(DataError, match="holds a trained part already: replace it by overwrite=true"):
+        run_recipe({"name": "count"}, SOURCE, tmp_path / "new", overwrite=False)
 
 
 @pytest.mark.parametrize("out", ["data", ".", "data/inner/.."])

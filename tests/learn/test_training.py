@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from stlm.errors import ConfigError, DataError
-from stlm.learn.training import CHECKPOINT, TrainingOptions, train_module
+from stlm.learn.training import CHECKPOINT, TrainingOptions, progress_of, train_module
 from stlm.types import Audio
 
 
@@ -107,3 +107,15 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path: Path):
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         options(**wrong)
+
+
+def test_a_module_knows_its_share_of_the_training(tmp_path: Path):
+    seen = []
+
+    class Watching(Regression):
+        def training_step(self, batch, index):
+            seen.append(progress_of(self))
+            return super().training_step(batch, index)
+
+    train_module(Watching(), draw, tmp_path, options(max_steps=4), label="test")
+    assert seen == [0, 0.25, 0.5, 0.75]
