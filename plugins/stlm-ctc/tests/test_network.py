@@ -104,7 +104,7 @@ def test_saving_keeps_what_is_read(recogniser: Recogniser, tmp_path: Path) -> No
     ("name", "content", "message"),
     [
         ("config.json", "{", "cannot be read as JSON"),
-        ("config.json", "[]", "expected an object"),
+        ("config.json", "[]", "expected a mapping"),
         ("config.json", '{"alphabet": " ab", "sample_rate": 16000}', "no key 'network'"),
         ("config.json", '{"network": {"widht": 3}, "alphabet": " ab", "sample_rate": 16000}', "did you mean 'width'"),
         ("config.json", '{"network": {}, "alphabet": " aa", "sample_rate": 16000}', "that all differ"),

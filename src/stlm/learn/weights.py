@@ -7,6 +7,7 @@ found and what was expected.
 from __future__ import annotations
 
 import fnmatch
+import json
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -57,6 +58,23 @@ def _read_torch_file(path: Path) -> Any:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The mapping in a JSON file that lies beside weights.
+
+    Raises:
+        DataError: it is missing, unreadable, or holds something else.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file, expected the settings of weights: check the path") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({_first_line(error)}): copy the file again") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: holds {type(content).__name__}, expected a mapping")
+    return content
 
 
 def entry(content: Mapping[str, Any], key: str, kind: type[T], path: str | Path) -> T:

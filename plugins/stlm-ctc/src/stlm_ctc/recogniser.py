@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from stlm.audio import resample
 from stlm.errors import ConfigError, DataError, FormatError
-from stlm.learn.weights import entry, load_exactly, read_weights
+from stlm.learn.weights import entry, load_exactly, read_json, read_weights
 from stlm.plugin import make_config
 from stlm.types import Audio
 from stlm_ctc.features import features_of, log_mel_of
@@ -155,7 +155,7 @@ def load_recogniser(directory: str | Path, device: str = "cpu") -> Recogniser:
     if not str(directory):
         raise ConfigError("the ctc recogniser needs path: train one with `stlm train recipe=ctc data=DIR out=PATH`")
     path = Path(directory) / CONFIG
-    content = _read_config(path)
+    content = read_json(path)
     options = make_config(NetworkOptions, entry(content, "network", dict, path), where=str(path))
     alphabet, sample_rate = entry(content, "alphabet", str, path), entry(content, "sample_rate", int, path)
     if not alphabet or len(set(alphabet)) < len(alphabet):
@@ -166,18 +166,6 @@ def load_recogniser(directory: str | Path, device: str = "cpu") -> Recogniser:
     load_exactly(network, state, weights)
     notes = {key: value for key, value in content.items() if key not in ("network", "alphabet", "sample_rate")}
     return Recogniser(network, alphabet, sample_rate=sample_rate, device=device, notes=notes)
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file: give a directory that `stlm train recipe=ctc` wrote")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: cannot be read as JSON ({str(error).splitlines()[0]}): copy it again") from error
-    if not isinstance(content, dict):
-        raise FormatError(f"{path}: holds {type(content).__name__}, expected an object with network and alphabet")
-    return content
 
 
 def _groups(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:

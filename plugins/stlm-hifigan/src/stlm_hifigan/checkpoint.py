@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from stlm.errors import ConfigError, DataError, FormatError
-from stlm.learn.weights import entry, fold_weight_norm, load_exactly, read_weights
+from stlm.learn.weights import entry, fold_weight_norm, load_exactly, read_json, read_weights
 from stlm_hifigan.generator import TABLES, Generator, GeneratorOptions
 
 SETTINGS = "config.json"
@@ -86,7 +86,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if not path:
         raise ConfigError("hifigan needs path: a directory with config.json and generator.pt or .safetensors, got ''")
     directory = Path(path)
-    settings = _read_json(directory / SETTINGS)
+    settings = read_json(directory / SETTINGS)
     weights, state = _read_state(directory)
     options = _options(settings, directory / SETTINGS, state, weights)
     with torch.random.fork_rng(devices=[]):
@@ -155,18 +155,6 @@ def settings_of(options: GeneratorOptions, sample_rate: int, hops: Mapping[str, 
             "var_pred_dropout": 0.0,
         }
     return settings
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file, expected the settings of a HiFi-GAN: check the path")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}): copy it again") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: holds {type(content).__name__}, expected a mapping of settings")
-    return content
 
 
 def _read_state(directory: Path) -> tuple[Path, dict[str, torch.Tensor]]:

@@ -19,10 +19,10 @@ from stlm.learn.fingerprint import fingerprint
 from stlm.learn.kmeans import assign
 from stlm.learn.speech_model import units_of_pieces
 from stlm.learn.speech_transformer import SpeechTransformer
-from stlm.learn.weights import entry
+from stlm.learn.weights import entry, read_json
 from stlm.types import Audio, StreamSpec, Units
 from stlm_hubert.codebook import read_codebook
-from stlm_hubert.model_25hz import SAMPLE_RATE, read_json
+from stlm_hubert.model_25hz import SAMPLE_RATE
 from stlm_hubert.pretrained import normalizes, read_pretrained
 
 OPTIONS = "encoder.json"

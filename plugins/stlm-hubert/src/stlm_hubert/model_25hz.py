@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import HubertConfig, HubertModel
 
-from stlm.errors import DataError, FormatError
+from stlm.errors import FormatError
 from stlm.learn.fingerprint import fingerprint
 from stlm.learn.speech_model import filled_model
-from stlm.learn.weights import entry, read_weights
+from stlm.learn.weights import entry, read_json, read_weights
 from stlm_hubert.quantizer import QuantizerSizes, make_quantizer
 
 LAYER = 11  # its output, after its last norm, is the feature; of a model with fewer layers, the last
@@ -118,22 +118,6 @@ def read_saved(directory: Path) -> Hubert25HzModel:
         paths=(directory / WEIGHTS, directory / WEIGHTS),
     )
     return replace(model, chunk=entry({"chunk": 0, **content}, "chunk", int, path))
-
-
-def read_json(path: str | Path) -> dict[str, Any]:
-    """The mapping in a JSON file.
-
-    Raises:
-        DataError: it is missing, unreadable, or holds something else.
-    """
-    try:
-        content = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: cannot be read as JSON ({reason}): check the path or copy the file again") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: holds {type(content).__name__}, expected a mapping")
-    return content
 
 
 def _under(prefix: str, arrays: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

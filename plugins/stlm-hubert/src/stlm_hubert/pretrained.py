@@ -9,7 +9,7 @@ from transformers.utils import cached_file
 
 from stlm.errors import ConfigError, DataError, FormatError
 from stlm.learn.speech_transformer import check_supported
-from stlm_hubert.model_25hz import read_json
+from stlm.learn.weights import read_json
 
 KINDS: dict[str, type[PreTrainedModel]] = {"hubert": HubertModel, "wav2vec2": Wav2Vec2Model}
 UNUSED = {"masked_spec_embed"}  # only training masks frames

@@ -17,7 +17,7 @@ from stlm.errors import DataError, FormatError
 from stlm.learn.fingerprint import fingerprint
 from stlm.learn.speech_model import filled_model
 from stlm.learn.speech_transformer import check_supported
-from stlm.learn.weights import entry, fold_weight_norm, load_exactly, read_weights
+from stlm.learn.weights import entry, fold_weight_norm, load_exactly, read_json, read_weights
 
 OPTIONS = "config.json"
 SAFE, TORCH = "model.safetensors", "pytorch_model.bin"
@@ -108,24 +108,13 @@ def read_classifier(directory: Path) -> StyleClassifier:
     """
     if not directory.is_dir():
         raise DataError(f"{directory}: no such directory, expected one with {OPTIONS} and {TORCH} or {SAFE}")
-    options = _read_json(directory / OPTIONS)
+    options = read_json(directory / OPTIONS)
     weights = directory / SAFE if (directory / SAFE).exists() else directory / TORCH
     state = read_weights(weights)
     for name, value in state.items():
         if not isinstance(value, torch.Tensor):
             raise FormatError(f"{weights}: key {name!r} holds {type(value).__name__}, expected a tensor")
     return StyleClassifier(options=options, state=state, path=str(weights))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: cannot be read as JSON ({reason}): check the path or copy the file again") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: holds {type(content).__name__}, expected a mapping")
-    return content
 
 
 def _under(prefix: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
