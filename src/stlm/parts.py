@@ -137,7 +137,7 @@ def open_parts(
         raise ConfigError(f"{system} is a run directory and holds its own weights: leave out checkpoint {checkpoint}")
     if not is_run and str(system) in presets():
         found = preset_parts(str(system), checkpoint)
-    elif checkpoint is not None:
+    elif checkpoint is not None or (not Path(system).exists() and did_you_mean(str(system), presets())):
         names = presets()
         hint = did_you_mean(str(system), names)
         raise ConfigError(f"no preset {str(system)!r}{hint}; installed: {', '.join(names) or 'none'}")
