@@ -10,26 +10,24 @@ parts:
   backbone: {name: causal_lm, path: "{checkpoint}/lm"}
 ```
 
-A plugin that ships small weights names their folder within its package, ``weights: weights``; they are taken where no
-checkpoint is given. A preset without a backbone encodes, decodes and resynthesises.
+A preset without a backbone encodes, decodes and resynthesises.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from stlm.errors import ConfigError, DataError, FormatError
 from stlm.parts import Parts
-from stlm.plugin import Choice, Plugin, default_registry, plugin_configs
+from stlm.plugin import Choice, default_registry, plugin_configs
 from stlm.types import Format
 
 GROUP = "preset"
 CHECKPOINT = "{checkpoint}"
-KEYS = ("format", "checkpoint_variable", "weights", "parts")
+KEYS = ("format", "checkpoint_variable", "parts")
 
 
 def presets() -> dict[str, str]:
@@ -56,19 +54,16 @@ def preset_parts(name: str, checkpoint: str | Path | None) -> Parts:
             raise FormatError(
                 f"preset {name!r} of {owners[0].dist}: unknown key {key!r}; known keys: {', '.join(KEYS)}"
             )
-    root = _directory(name, checkpoint, preset, owners[0])
+    root = _directory(name, checkpoint, preset.get("checkpoint_variable"))
     given = preset["format"]
     format = given if isinstance(given, Mapping) else _files(owners[0], "format")[given]
     parts = {role: _part(options, root) for role, options in preset["parts"].items()}
     return Parts(where=f"{name} ({root})", format=Format.from_dict(format), parts=parts)
 
 
-def _directory(name: str, checkpoint: str | Path | None, preset: Mapping[str, Any], plugin: Plugin) -> Path:
+def _directory(name: str, checkpoint: str | Path | None, variable: str | None) -> Path:
     """Where the weights are."""
-    variable = preset.get("checkpoint_variable")
     given = checkpoint or (os.environ.get(variable) if variable else None)
-    if not given and preset.get("weights"):
-        given = str(resources.files(str(plugin.module)) / preset["weights"])
     if not given:
         or_variable = f" or set {variable}" if variable else ""
         raise ConfigError(f"{name} is a preset and needs its weights: give --checkpoint DIR (checkpoint=){or_variable}")

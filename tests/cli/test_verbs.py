@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from stlm.checkpoint import save_system
-from stlm.cli import VERBS, main, parser
+from stlm.cli import VERBS, _parse, main, parser
 from stlm.cli.prepare import parse_shard
 from stlm.config.build import build_component, build_system
 from stlm.config.hydra import load_config
@@ -347,3 +347,13 @@ def test_recordings_are_resynthesised_side_by_side(run_directory: Path, tmp_path
     assert set(json.loads((tmp_path / "out" / "results.json").read_text())["systems"]) == {"original", "run"}
     assert main(["resynthesize", *given[1:]]) == 2
     assert "name one or more distinct systems" in capsys.readouterr().err
+
+
+def test_overrides_may_stand_after_options() -> None:
+    found = _parse(["evaluate", "runs/a", "--device", "cpu", "tasks=[]", "out=b"])
+    assert (found.system, found.device, found.overrides) == ("runs/a", "cpu", ["tasks=[]", "out=b"])
+    assert _parse(["resynthesize", "a", "b", "--checkpoint", "c", "limit=2"]).given == ["a", "b", "limit=2"]
+    with pytest.raises(SystemExit):
+        _parse(["evaluate", "runs/a", "--devise", "cpu"])
+    with pytest.raises(SystemExit):
+        _parse(["plugins", "too", "much"])

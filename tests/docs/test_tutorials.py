@@ -26,6 +26,21 @@ TOY_SIZES = {
         "--to text": "--to text --max-new-tokens 5",
         "num_pairs: 50": "num_pairs: 2",
     },
+    "tokenizers.md": {  # tests/demo runs the road
+        "source.num=5000 recipe.vocab_size=700": "source.num=150 recipe.vocab_size=400",
+        "source.num=2000 recipe.max_steps=1200": "source.num=24 recipe.max_steps=2",
+        "source.num=2000 recipe.max_steps=1500": "source.num=24 recipe.max_steps=2",
+        "source.num=1000": "source.num=16",
+        "source.num=500 ": "source.num=16 recipe.max_steps=2 recipe.held_out=2 ",
+        "source.num=800": "source.num=40",
+        "recipe.max_steps=900": "recipe.max_steps=2",
+        "source.num=1200 recipe.max_steps=1600": "source.num=16 recipe.max_steps=2",
+        "source.num=1500": "source.num=16",
+        "recipe.max_steps=20000": "recipe.max_steps=2",
+        "source.num=3000": "source.num=24 recipe.max_steps=2",
+        "limit=100": "limit=2",
+        "stlm demo --system tiny-base --checkpoint runs/tiny --out runs/on-tiny-units": "true",
+    },
     "demo.md": {
         "make demo": "true",  # tests/demo runs the road
         "path/to/recordings --out runs/mine": "recordings --out runs/mine --minutes 0.02",
@@ -45,12 +60,11 @@ def blocks_of(page: str) -> list[str]:
 
 def run_blocks(page: str, directory: Path) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    for block in blocks_of(page):
-        script = f"set -e\n{block}"
-        done = subprocess.run(
-            ["bash", "-c", script], cwd=directory, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{block}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    script = "\n".join(["set -ex", *blocks_of(page)])  # one shell, as a reader has: variables stay
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=directory, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
 
 
 def test_every_tutorial_is_run() -> None:
@@ -60,6 +74,14 @@ def test_every_tutorial_is_run() -> None:
 def test_training_from_parts(tmp_path: Path) -> None:
     run_blocks("train.md", tmp_path)
     assert (tmp_path / "runs/parts/model/evaluation/results.json").exists()
+
+
+@pytest.mark.slow
+def test_training_every_tokenizer_and_the_voice(tmp_path: Path) -> None:
+    source = build_component("source", {"name": "windtunnel", "num": 1, "kind": "sentences"})
+    next(iter(source.utterances())).audio.save(tmp_path / "recording.wav")
+    run_blocks("tokenizers.md", tmp_path)
+    assert (tmp_path / "runs/tiny/report/report.html").exists()
 
 
 @pytest.mark.slow

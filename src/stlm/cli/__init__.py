@@ -12,6 +12,9 @@ from stlm.errors import StlmError
 
 VERBS = ("plugins", "demo", "prepare", "train", "encode", "decode", "generate", "evaluate", "resynthesize", "inspect")
 
+LOOSE = ("overrides", "given")
+"""Arguments of verbs that hold any number of words."""
+
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line, for help, tests and docs."""
@@ -33,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; bad input gives one line on stderr and exit code 2."""
-    arguments = parser().parse_args(argv)
+    arguments = _parse(argv)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     logging.getLogger("stlm").setLevel(logging.INFO if arguments.verbose else logging.WARNING)
     try:
@@ -49,6 +52,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\nstlm {arguments.verb}: interrupted", file=sys.stderr)
         return 130
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Arguments of a verb; what is no option may stand after options, too, which argparse alone does not allow."""
+    top = parser()
+    arguments, rest = top.parse_known_args(argv)
+    loose = next((name for name in LOOSE if hasattr(arguments, name)), None)
+    if rest and (loose is None or any(item.startswith("-") for item in rest)):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest and loose is not None:
+        getattr(arguments, loose).extend(rest)
+    return arguments
 
 
 def _own_line(error: StlmError) -> str:

@@ -12,7 +12,8 @@ import json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", help="folder of real recordings")
-    parser.add_argument("--system", metavar="NAME", help="whose speech units and voice to use, such as tiny-expressive")
+    parser.add_argument("--system", metavar="NAME", help="whose speech units and voice to use, such as tiny-base")
+    parser.add_argument("--checkpoint", metavar="DIR", help="directory of the preset's weights")
     parser.add_argument("--out", metavar="DIR", help="where everything goes (default runs/demo)")
     parser.add_argument(
         "--minutes", type=float, help="time budget; training shrinks to fit (default 14, with --data 6)"
@@ -25,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     from stlm.config.schema import DemoConfig
     from stlm.demo.pipeline import run_demo
 
-    named = {"data": arguments.data, "system": arguments.system, "out": arguments.out, "minutes": arguments.minutes}
+    named = {key: getattr(arguments, key) for key in ("data", "system", "checkpoint", "out", "minutes")}
     overrides = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
     name = "demo_real" if arguments.data else "demo"
     out = run_demo(load_config(name, DemoConfig, [*overrides, *arguments.overrides]))

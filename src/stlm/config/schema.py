@@ -179,6 +179,7 @@ class DemoConfig:
     out: str = MISSING
     data: str | None = None
     system: str | None = None
+    checkpoint: str | None = None
     minutes: float = MISSING
     seed: int = MISSING
     source: dict[str, Any] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stlm.config.build import build_choice, build_component
+from stlm.config.build import absolute, build_choice, build_component
 from stlm.config.run import run_recipe, train
 from stlm.config.schema import DemoConfig, MixtureSource, TrainConfig, TrainerConfig
 from stlm.demo.corpus import Corpus, Options
@@ -37,7 +37,7 @@ class SpeechParts:
 def speech_parts(config: DemoConfig, corpus: Corpus, out: Path) -> SpeechParts:
     """Those of the system that was chosen, or new ones by the recipe."""
     if config.system:
-        return _parts_of(config.system)
+        return _parts_of(config.system, config.checkpoint)
     run_recipe(config.unit_recipe, corpus.speech, out / "units", limit=config.unit_recipe_utterances)
     path = str((out / "units").resolve())
     encoder = {"name": config.unit_encoder, "path": path}
@@ -45,9 +45,9 @@ def speech_parts(config: DemoConfig, corpus: Corpus, out: Path) -> SpeechParts:
     return SpeechParts(encoders={stream: encoder}, vocoder={"name": config.vocoder, "path": path}, format=config.format)
 
 
-def _parts_of(system: str) -> SpeechParts:
+def _parts_of(system: str, checkpoint: str | None) -> SpeechParts:
     """Speech parts of a preset or run; its format, with room for the demo's own text tokenizer."""
-    parts = open_parts(system)
+    parts = open_parts(system, checkpoint and absolute(checkpoint))
     options = {role: {"name": part.name, **part.options} for role, part in parts.parts.items()}
     if "vocoder" not in options:
         raise ConfigError(f"system={system} has no vocoder, and the demo speaks: choose another")

@@ -1,0 +1,1 @@
+"""Data only: token formats and presets."""
