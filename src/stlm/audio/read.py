@@ -15,11 +15,22 @@ import soundfile
 
 from stlm.audio.resample import resample
 from stlm.errors import DataError
-from stlm.types import Audio, AudioRef
+from stlm.types import Audio, AudioRef, Utterance
 
 BLOCK = 1 << 20  # frames
 UNKNOWN_LENGTH = 1 << 48  # libsndfile reports 2**63 - 1 where the header has no length, and then fails to seek
 OPEN_ENDED = 0x7FFF0000  # programs that write wav into a pipe put 0 or a size from here up into its header
+
+
+def audio_of(utterance: Utterance) -> Audio:
+    """The utterance's sound at its own rate, read if it is a reference.
+
+    Raises:
+        DataError: it has none, or it cannot be read.
+    """
+    if utterance.audio is None:
+        raise DataError(f"{utterance.id}: no audio, expected a recording: choose a source with speech")
+    return utterance.audio if isinstance(utterance.audio, Audio) else read_audio(utterance.audio)
 
 
 def read_audio(source: AudioRef | str | Path, sample_rate: int | None = None) -> Audio:

@@ -22,10 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from itertools import islice
     from pathlib import Path
 
     from stlm.checkpoint import installed_versions
-    from stlm.config.build import as_plain, build_component
+    from stlm.config.build import as_plain, build_component, usable
     from stlm.config.hydra import load_config, with_folder
     from stlm.config.schema import ResynthesizeConfig
     from stlm.errors import ConfigError
@@ -46,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         codec, encoders = parts.build_codec()
         short = Path(name).name or name
         systems.append(Resynthesizer(name=short, codec=codec, encoders=encoders, vocoder=parts.build("vocoder")))
-    recordings = _recordings(config)
+    spoken = (item for item in usable(build_component("source", config.source)) if item.audio is not None)
+    recordings = list(islice(spoken, config.limit))
     rows = resynthesize(
         systems,
         recordings,
@@ -74,17 +76,3 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{row.name:<20} {rate}  {shown}")
     print(f"wrote {out / 'report.html'}")
     return 0
-
-
-def _recordings(config: object) -> list:
-    """The first usable recordings of the source."""
-    from stlm.config.build import build_component
-    from stlm.types import Rejected
-
-    found = []
-    for item in build_component("source", config.source).utterances():
-        if not isinstance(item, Rejected) and item.audio is not None:
-            found.append(item)
-        if len(found) >= config.limit:
-            break
-    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from stlm.errors import ConfigError, FormatError, did_you_mean
 from stlm.feed.dataset import FeedOptions
 from stlm.feed.stream import FeedSource
 from stlm.interfaces.backbone import BackboneLM, LoraOptions
+from stlm.interfaces.source import Source
 from stlm.interfaces.unit_encoder import SpeechUnitEncoder, TextUnitEncoder, UnitEncoder
 from stlm.lightning.data import FeedDataModule
 from stlm.lightning.fit import FitOptions
@@ -27,7 +28,7 @@ from stlm.lightning.pretrain import Schedule
 from stlm.plugin import Choice, default_registry, make_config
 from stlm.store import ShardSet
 from stlm.system import SpeechTextLM, load
-from stlm.types import Format, StreamSpec
+from stlm.types import Format, Rejected, StreamSpec, Utterance
 
 AUTO = "auto"
 TARGET_ROOT = "torch.optim."
@@ -43,6 +44,11 @@ def build_component(kind: str, config: Mapping[str, Any], **more: Any) -> Any:
     """
     choice = build_choice(kind, {**config, **more})
     return default_registry().build(kind, choice.name, choice.options)
+
+
+def usable(source: Source) -> Iterator[Utterance]:
+    """A source's utterances without what it rejects."""
+    return (item for item in source.utterances() if not isinstance(item, Rejected))
 
 
 def build_encoder(role: str, config: Mapping[str, Any], expected: type[UnitEncoderT]) -> UnitEncoderT:

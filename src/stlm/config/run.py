@@ -21,6 +21,7 @@ from stlm.config.build import (
     build_optimizer,
     build_schedule,
     build_system,
+    usable,
 )
 from stlm.config.schema import FROM_INIT, LoraConfig, TrainConfig
 from stlm.errors import ConfigError, DataError
@@ -32,7 +33,7 @@ from stlm.learn.training import CHECKPOINT
 from stlm.lightning.fit import FitReport, fit
 from stlm.lightning.resume import check_directory
 from stlm.system import SpeechTextLM
-from stlm.types import Rejected, Utterance
+from stlm.types import Utterance
 
 PLAN_FILE = "plan.json"
 """What an unfinished recipe was asked for; it lies beside its checkpoints."""
@@ -174,9 +175,7 @@ class _Usable(Iterable[Utterance]):
     def __iter__(self) -> Iterator[Utterance]:
         count = 0
         with tqdm(total=self.total, desc=self.label, unit="utterance") as bar:
-            for item in self.source.utterances():
-                if isinstance(item, Rejected):
-                    continue
+            for item in usable(self.source):
                 yield item
                 count += 1
                 bar.update()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from tqdm import tqdm
 
 from stlm.audio import read_audio
-from stlm.config.build import absolute, build_component
+from stlm.config.build import absolute, build_component, usable
 from stlm.config.schema import DemoConfig
 from stlm.errors import DataError, StlmError
 from stlm.interfaces.eval_task import EvalTask
@@ -154,14 +155,7 @@ def _aligners() -> str:
 
 def read(options: Options, *, limit: int) -> list[Utterance]:
     """The first usable utterances of a source."""
-    source: Source = build_component("source", options)
-    found: list[Utterance] = []
-    for item in source.utterances():
-        if not isinstance(item, Rejected):
-            found.append(item)
-        if len(found) >= limit:
-            break
-    return found
+    return list(islice(usable(build_component("source", options)), max(1, limit)))
 
 
 def tasks_of(config: DemoConfig, corpus: Corpus) -> dict[str, EvalTask]:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stlm.audio import read_audio, resample
+from stlm.audio import audio_of, resample
 from stlm.codec import align
 from stlm.demo.results import Piece, Sample
-from stlm.errors import DataError
 from stlm.generate import GenerationOptions
 from stlm.interfaces.interleaver import Interleaver
 from stlm.learn.error_rates import error_rates, normalize
@@ -19,17 +18,6 @@ from stlm.types import Audio, Document, Marker, SpeechSpan, TextSpan, UnitSpan, 
 OWN_ASR = "this model's own ASR"
 GREEDY = GenerationOptions(max_new_tokens=60, temperature=0.0)
 SAMPLED = GenerationOptions(max_new_tokens=120, temperature=0.7, top_p=0.95)
-
-
-def audio_of(utterance: Utterance) -> Audio:
-    """The utterance's sound, read if it is a reference.
-
-    Raises:
-        DataError: it has none.
-    """
-    if utterance.audio is None:
-        raise DataError(f"{utterance.id}: no audio")
-    return utterance.audio if isinstance(utterance.audio, Audio) else read_audio(utterance.audio)
 
 
 def transcribe(system: SpeechTextLM | None, batch: Sequence[Audio]) -> list[str]:

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from tqdm import tqdm
 
-from stlm.audio import read_audio, resample
+from stlm.audio import audio_of, resample
 from stlm.codec import Codec
 from stlm.errors import ConfigError, DataError
 from stlm.evals.statistics import ratio_interval
@@ -195,7 +195,7 @@ def resynthesize(
     if not recordings:
         raise DataError("no recordings to resynthesise: check the source")
     labels = [utterance.labels.get(label) for utterance in recordings]
-    originals = [_audio(utterance) for utterance in recordings]
+    originals = [audio_of(utterance) for utterance in recordings]
     texts = [utterance.text for utterance in recordings]
     rows = []
     for system in (None, *systems):
@@ -217,12 +217,6 @@ def resynthesize(
         judged = _judged(copies, texts, errors, judge, classifier, name)
         rows.append(Row(name=name, bitrate=system.bitrate if system else None, copies=judged, labels=labels))
     return rows
-
-
-def _audio(utterance: Utterance) -> Audio:
-    if utterance.audio is None:
-        raise DataError(f"{utterance.id}: no audio, expected a recording: choose a source with speech")
-    return utterance.audio if isinstance(utterance.audio, Audio) else read_audio(utterance.audio)
 
 
 def _voice(vocoder: Vocoder, utterance: Utterance, seed: int, index: int) -> str | None:

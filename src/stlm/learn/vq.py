@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from stlm.errors import ConfigError
+from stlm.learn.unit_quality import UnitUsage, unit_usage
 
 SMALLEST = 1e-5
 """Count that a sum is divided by at least."""
@@ -113,22 +114,6 @@ def nearest(rows: torch.Tensor, entries: torch.Tensor) -> torch.Tensor:
     return distance.argmin(1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeUsage:
-    """How a codebook is used.
-
-    Args:
-        share: of the entries, those that occur.
-        perplexity: how many entries used alike would be as uncertain; at most K.
-    """
-
-    share: float
-    perplexity: float
-
-
-def code_usage(codes: torch.Tensor, num_entries: int) -> CodeUsage:
+def code_usage(codes: torch.Tensor, num_entries: int) -> UnitUsage:
     """Usage of a codebook of K entries by codes ``int64[N]``."""
-    counts = torch.bincount(codes.flatten(), minlength=num_entries).double()
-    shares = counts[counts > 0] / counts.sum()
-    entropy = -(shares * shares.log()).sum()
-    return CodeUsage(share=float((counts > 0).double().mean()), perplexity=float(entropy.exp()))
+    return unit_usage(codes.flatten().cpu().numpy(), num_entries)

@@ -21,7 +21,7 @@ def stlm_judges() -> list[Component]:
         Component(
             name="ctc",
             factory="stlm_ctc.judge:build",
-            config="stlm_ctc.judge:Config",
+            config="stlm_ctc.recogniser:Config",
             summary="reads speech with a recogniser that recipe=ctc trained",
         )
     ]
@@ -33,7 +33,7 @@ def stlm_aligners() -> list[Component]:
         Component(
             name="ctc",
             factory="stlm_ctc.aligner:build",
-            config="stlm_ctc.aligner:Config",
+            config="stlm_ctc.recogniser:Config",
             summary="word times of a known text, from a recogniser that recipe=ctc trained",
         )
     ]

@@ -22,26 +22,13 @@ from stlm.errors import DataError, FormatError
 from stlm.interfaces import Aligner
 from stlm.learn.error_rates import is_letter, normalize
 from stlm.types import Audio, Word
-from stlm_ctc.recogniser import BLANK, Recogniser, load_recogniser
+from stlm_ctc.recogniser import BLANK, Config, Recogniser, load_recogniser
 from stlm_ctc.transcribed import Transcribed, frames_needed
 
 SPACE = " "
 JOINERS = "'’-.,"  # stand inside a word: don't, twenty-one, U.S.A, 3,000
 MOST_CELLS = 1 << 30  # frames times symbols: one byte each while the path is sought
 """About 13 minutes of speech at 50 frames a second."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """Options of the component ``ctc``.
-
-    Args:
-        path: directory that the recipe ``ctc`` wrote.
-        device: where to compute; a CPU core is enough.
-    """
-
-    path: str = ""
-    device: str = "cpu"
 
 
 def build(config: Config) -> CtcAligner:

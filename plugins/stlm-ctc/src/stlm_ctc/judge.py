@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from stlm.interfaces import Judge
 from stlm.learn.sounds import AUDIBLE
 from stlm.types import Audio
-from stlm_ctc.recogniser import Recogniser, load_recogniser
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """Options of the component ``ctc``.
-
-    Args:
-        path: directory that the recipe ``ctc`` wrote.
-        device: where to compute; a CPU core is enough.
-    """
-
-    path: str = ""
-    device: str = "cpu"
+from stlm_ctc.recogniser import Config, Recogniser, load_recogniser
 
 
 def build(config: Config) -> CtcJudge:

@@ -33,6 +33,19 @@ BLANK = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Options of the judge and of the aligner ``ctc``.
+
+    Args:
+        path: directory that the recipe ``ctc`` wrote.
+        device: where to compute; a CPU core is enough.
+    """
+
+    path: str = ""
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
     """A stretch of one sound's frames, with what it sees to either side.
 
