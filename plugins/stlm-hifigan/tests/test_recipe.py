@@ -191,7 +191,7 @@ def test_encoders_are_built_by_name_and_must_be_of_speech(tmp_path: Path) -> Non
 def test_the_tiny_recipe_has_at_most_a_million_and_a_half_parameters_with_all_streams() -> None:
     file = resources.files("stlm_hifigan.configs") / "recipe" / "hifigan_tiny.yaml"
     config = make_config(Config, {k: v for k, v in yaml.safe_load(file.read_text()).items() if k != "name"}, where="")
-    generator = recipes.generator_options(config, {"dict": 200, "f0_dict": 64, "style_dict": 100, "spkr": 12})
+    generator = recipes.generator_options(config, {"dict": 500, "f0_dict": 64, "style_dict": 100, "spkr": 43}, 16000)
     assert generator.hop == 640
     assert sum(value.numel() for value in Generator(generator).parameters()) <= 1_500_000
 

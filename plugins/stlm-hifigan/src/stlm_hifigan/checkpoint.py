@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from stlm.errors import ConfigError, DataError, FormatError
 from stlm.learn.weights import entry, fold_weight_norm, load_exactly, read_json, read_weights
+from stlm_hifigan.excitation import ExcitationOptions
 from stlm_hifigan.generator import TABLES, Generator, GeneratorOptions
 
 SETTINGS = "config.json"
@@ -146,6 +147,12 @@ def settings_of(options: GeneratorOptions, sample_rate: int, hops: Mapping[str, 
     ):
         if table in options.tables:
             settings |= {count: options.tables[table][0], hop: hops[table]}
+    if options.excitation is not None:
+        settings["excitation"] = {
+            "frames": options.excitation.frames,
+            "width": options.excitation.width,
+            "bands": options.excitation.bands,
+        }
     if options.duration is not None:
         hidden, kernel = options.duration
         settings["dur_predictor_params"] = {
@@ -189,6 +196,7 @@ def _options(
             resblock_kernels=_integers(settings, "resblock_kernel_sizes", file),
             resblock_dilations=_lists(settings, "resblock_dilation_sizes", file),
             duration=_duration(settings, file, state),
+            excitation=_excitation(settings, file),
         )
     except FormatError as error:
         raise error if str(error).startswith(str(file.parent)) else FormatError(f"{file}: {error}") from error
@@ -231,6 +239,19 @@ def _duration(settings: Mapping[str, Any], file: Path, state: Mapping[str, torch
             f"{file}: dur_predictor_params: key 'var_pred_kernel_size' is {kernel}, expected 3: others lose frames"
         )
     return _integer(given, "var_pred_hidden_dim", f"{file}: dur_predictor_params"), kernel
+
+
+def _excitation(settings: Mapping[str, Any], file: Path) -> ExcitationOptions | None:
+    """Of our layout alone."""
+    if "excitation" not in settings:
+        return None
+    given, where = entry(settings, "excitation", dict, file), f"{file}: excitation"
+    return ExcitationOptions(
+        frames=_integer(given, "frames", where),
+        width=_integer(given, "width", where),
+        bands=_integer(given, "bands", where),
+        sample_rate=_integer(settings, "sampling_rate", file, SAMPLE_RATE),
+    )
 
 
 def _integer(settings: Mapping[str, Any], key: str, where: str | Path, default: int | None = None) -> int:

@@ -18,11 +18,12 @@ import torch
 from tqdm import tqdm
 
 from stlm.errors import ConfigError, DataError
-from stlm.interfaces import SpeechUnitEncoder
+from stlm.interfaces import F0Extractor, SpeechUnitEncoder
 from stlm.interfaces.unit_encoder import encode_streams
 from stlm.learn.sounds import Recordings
 from stlm.types import Audio, StreamSpec, Units, Utterance
 from stlm_hifigan.conditioning import EXPRESSIVE_STYLE, PITCH, SPEAKER, STYLE, UNITS
+from stlm_hifigan.excitation import RANGE_HZ, USUAL_HZ
 from stlm_hifigan.generator import TABLES
 
 log = logging.getLogger(__name__)
@@ -40,10 +41,12 @@ class Spoken:
     Args:
         recording: its number among the recordings.
         rows: ``int64[tables, T]``, in the order of the generator's tables.
+        melody: ``float32[2, T * frames]``, F0 in Hz, on straight lines where there is no voice, and voicing; or None.
     """
 
     recording: int
     rows: np.ndarray
+    melody: np.ndarray | None = None
 
     def __len__(self) -> int:
         return self.rows.shape[1]
@@ -104,8 +107,37 @@ def check_encoders(encoders: Mapping[str, SpeechUnitEncoder], style_label: str) 
         raise ConfigError(f"hifigan: style_label={style_label} and encoders.style are two styles: choose one")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Melodist:
+    """Finds F0 for each unit.
+
+    Args:
+        extractor: of F0.
+        frames: values for each unit.
+    """
+
+    extractor: F0Extractor
+    frames: int
+
+    def __call__(self, audio: Audio, count: int, hop: int) -> np.ndarray:
+        """``float32[2, count * frames]``, as `Spoken.melody`, of units of `hop` samples; the sound may be longer."""
+        f0, voiced = self.extractor.extract(audio)
+        wanted = np.arange(count * self.frames) * (hop / self.frames)
+        times, known = np.arange(len(f0)) * float(self.extractor.hop), np.flatnonzero(voiced)
+        if not len(known):
+            return np.stack([np.full(len(wanted), USUAL_HZ, np.float32), np.zeros(len(wanted), np.float32)])
+        nearest = np.minimum(np.round(wanted / self.extractor.hop).astype(np.int64), len(f0) - 1)
+        line = np.interp(wanted, times[known], f0[known]).clip(*RANGE_HZ)
+        return np.stack([line, voiced[nearest]]).astype(np.float32)
+
+
 def encode_corpus(
-    utterances: Iterable[Utterance], encoders: Mapping[str, SpeechUnitEncoder], *, style_label: str, shortest: int
+    utterances: Iterable[Utterance],
+    encoders: Mapping[str, SpeechUnitEncoder],
+    *,
+    style_label: str,
+    shortest: int,
+    melodist: Melodist | None = None,
 ) -> Corpus:
     """Encode everything once.
 
@@ -114,6 +146,7 @@ def encode_corpus(
         encoders: by role, as `check_encoders` wants them.
         style_label: the label whose values are named styles; "" for none.
         shortest: utterances of fewer units are left out, with a warning that counts them.
+        melodist: finds F0, where the generator learns from it.
 
     Raises:
         DataError: no utterance can be used. FormatError: a code lies outside its codebook.
@@ -129,8 +162,8 @@ def encode_corpus(
     tables = {table: sizes[table] for table in TABLES if table in sizes}
     spoken: list[Spoken] = []
     too_short = 0
-    for index, (streams, num_samples) in enumerate(_encoded(recordings, encoders)):
-        codes = held(streams, num_samples // specs["units"].hop)
+    for index, (streams, sound) in enumerate(_encoded(recordings, encoders)):
+        codes = held(streams, sound.num_samples // specs["units"].hop)
         if len(codes["units"]) < shortest:
             too_short += 1
             continue
@@ -138,7 +171,8 @@ def encode_corpus(
         for table, labels in constant.items():
             if table in tables:
                 rows[table] = np.full(len(codes["units"]), names[table].index(labels[index]))
-        spoken.append(Spoken(recording=index, rows=np.stack([rows[table] for table in tables])))
+        melody = melodist(sound, len(codes["units"]), specs["units"].hop) if melodist else None
+        spoken.append(Spoken(recording=index, rows=np.stack([rows[table] for table in tables]), melody=melody))
     _report(recordings, spoken, too_short, shortest)
     _log_voices(names[SPEAKER])
     return Corpus(
@@ -173,7 +207,10 @@ def runs(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Segments:
-    """Draws batches: stretches of equal length, every place of the corpus equally likely.
+    """Draws batches: stretches of equal length, every unit of the corpus about equally likely.
+
+    Stretches that would hang over an end of an utterance are moved to lie within: else the silence before and after
+    speech would hardly be drawn.
 
     Args:
         corpus: where from.
@@ -185,19 +222,24 @@ class Segments:
     def __init__(self, corpus: Corpus, spoken: list[Spoken], batch_size: int, frames: int) -> None:
         self.corpus, self.spoken = corpus, spoken
         self.batch_size, self.frames = batch_size, frames
-        self._ends = np.cumsum([len(item) - frames + 1 for item in spoken])
+        self._ends = np.cumsum([len(item) for item in spoken])
 
     def __call__(self, rng: np.random.Generator) -> dict[str, Any]:
         """``rows: int64[B, tables, T]``, ``samples: float32[B, T * hop]``, and for each utterance ``units`` without
-        repetitions and their ``durations``: ``int64[N]``, ``float32[N]``."""
+        repetitions and their ``durations``: ``int64[N]``, ``float32[N]``. With melodies, ``f0`` and ``voiced``:
+        ``float32[B, T * frames]``, and a number ``origin: int64[B]`` for the noise."""
         places = rng.integers(self._ends[-1], size=self.batch_size)
         chosen = np.searchsorted(self._ends, places, side="right")
-        rows, samples, units, durations = [], [], [], []
+        rows, samples, melodies, units, durations = [], [], [], [], []
         for index, place in zip(chosen, places, strict=True):
             item, hop = self.spoken[index], self.corpus.hop
-            start = int(self._ends[index] - 1 - place)  # counted from the utterance's end
+            middle = int(self._ends[index] - 1 - place)  # counted from the utterance's end
+            start = min(max(0, middle - self.frames // 2), len(item) - self.frames)
             rows.append(item.rows[:, start : start + self.frames])
             samples.append(self.corpus.sound(item)[start * hop : (start + self.frames) * hop])
+            if item.melody is not None:
+                frames = item.melody.shape[1] // len(item)
+                melodies.append(item.melody[:, start * frames : (start + self.frames) * frames])
             different, lasting = runs(self.corpus.row(item, UNITS))
             units.append(torch.from_numpy(different))
             durations.append(torch.from_numpy(lasting.astype(np.float32)))
@@ -206,13 +248,21 @@ class Segments:
             "samples": torch.from_numpy(np.stack(samples)),
             "units": units,
             "durations": durations,
+            **_melody_of(melodies, rng),
         }
+
+
+def _melody_of(melodies: list[np.ndarray], rng: np.random.Generator) -> dict[str, torch.Tensor]:
+    if not melodies:
+        return {}
+    f0, voiced = torch.from_numpy(np.stack(melodies, axis=1))
+    return {"f0": f0, "voiced": voiced, "origin": torch.from_numpy(rng.integers(1 << 31, size=len(f0)))}
 
 
 def _encoded(
     recordings: Recordings, encoders: Mapping[str, SpeechUnitEncoder]
-) -> Iterator[tuple[dict[str, Units], int]]:
-    """Units of each recording by role, and its length in samples."""
+) -> Iterator[tuple[dict[str, Units], Audio]]:
+    """Units of each recording by role, and its sound."""
     with tqdm(total=len(recordings), desc="hifigan: units", unit="utterance") as bar:
         for first in range(0, len(recordings), BATCH):
             some = range(first, min(first + BATCH, len(recordings)))
@@ -221,7 +271,7 @@ def _encoded(
             for units in (units for made in found.values() for units in made):
                 units.check_range()
             for at, sound in enumerate(sounds):
-                yield {role: made[at] for role, made in found.items()}, sound.num_samples
+                yield {role: made[at] for role, made in found.items()}, sound
             bar.update(len(sounds))
 
 

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from stlm_hifigan.excitation import Excitation
 from stlm_hifigan.generator import LAST_SLOPE, SLOPE, Generator, ResidualBlock
 
 Range = tuple[int, int]
@@ -50,21 +51,30 @@ class Decoder:
         self._device, self._dtype = torch.device(device), dtype
         self._pre = _Conv.of(generator.conv_pre, self._device, dtype)
         self._post = _Conv.of(generator.conv_post, self._device, torch.float32)
+        sources = list(generator.sources) if generator.options.excitation else [None] * len(generator.ups)
         self._stages = [
-            _Stage.of(up, generator.resblocks[stage * blocks : (stage + 1) * blocks], self._device, dtype)
-            for stage, up in enumerate(generator.ups)
+            _Stage.of(up, generator.resblocks[stage * blocks : (stage + 1) * blocks], source, self._device, dtype)
+            for stage, (up, source) in enumerate(zip(generator.ups, sources, strict=True))
         ]
         self._hop = generator.options.hop
         self._most = block_values if self._device.type == "cpu" else sys.maxsize
 
     @torch.inference_mode()
-    def decode(self, joined: Callable[[int, int], torch.Tensor], first: int, last: int, total: int) -> torch.Tensor:
+    def decode(
+        self,
+        joined: Callable[[int, int], torch.Tensor],
+        first: int,
+        last: int,
+        total: int,
+        excitation: Excitation | None = None,
+    ) -> torch.Tensor:
         """Samples ``float32[(last - first) * hop]`` of the frames ``first:last`` of `total`.
 
         Args:
             joined: the joined embeddings ``[C, T]`` of a range of frames; asked for a few more than wanted.
             first, last: which frames.
             total: how many there are.
+            excitation: of all of them, where the generator starts from one.
         """
         wanted = (first * self._hop, last * self._hop)
         needed = self.ranges(wanted, total)[0]
@@ -72,7 +82,7 @@ class Decoder:
         frames = joined(*read).to(self._device, self._dtype)[None, :, None]
         with torch.backends.cudnn.flags(allow_tf32=False):
             hidden = self._pre(frames.contiguous(memory_format=torch.channels_last))
-            return self._onward(0, _cut(hidden, read, needed), needed, wanted, total)
+            return self._onward(0, _cut(hidden, read, needed), needed, wanted, total, excitation)
 
     def ranges(self, wanted: Range, total: int) -> list[Range]:
         """What each stage must read, and last what the last one must make, for a range of samples of `total` frames."""
@@ -83,20 +93,24 @@ class Decoder:
             length //= stage.rate
         return ranges[::-1]
 
-    def _onward(self, index: int, hidden: torch.Tensor, have: Range, wanted: Range, total: int) -> torch.Tensor:
+    def _onward(
+        self, index: int, hidden: torch.Tensor, have: Range, wanted: Range, total: int, excitation: Excitation | None
+    ) -> torch.Tensor:
         """The wanted samples from what a stage reads, all stages from `index` on; in parts where they are large."""
         ranges = self.ranges(wanted, total)
         hidden = _cut(hidden, have, ranges[index])
         if index == len(self._stages):
             samples = torch.tanh_(self._post(F.leaky_relu(hidden.float(), LAST_SLOPE)))
-            return _cut(samples, ranges[index], wanted)[0, 0, 0]
+            made = _cut(samples, ranges[index], wanted)[0, 0, 0]
+            return made if excitation is None else made + excitation(*wanted)[0].sum(0).to(made)
         stage = self._stages[index]
         parts = -(-hidden.shape[-1] * stage.values_per_input // self._most)
         if parts > 1 and wanted[1] - wanted[0] > self._hop:
             cuts = [wanted[0] + (wanted[1] - wanted[0]) * part // parts for part in range(parts + 1)]
-            return torch.cat([self._onward(index, hidden, ranges[index], part, total) for part in pairwise(cuts)])
-        made = stage.run(hidden, ranges[index], ranges[index + 1])
-        return self._onward(index + 1, made, ranges[index + 1], wanted, total)
+            ways = (self._onward(index, hidden, ranges[index], part, total, excitation) for part in pairwise(cuts))
+            return torch.cat(list(ways))
+        made = stage.run(hidden, ranges[index], ranges[index + 1], excitation)
+        return self._onward(index + 1, made, ranges[index + 1], wanted, total, excitation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,16 +143,43 @@ class _Conv:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """Brings the excitation to the rate of a stage."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    stride: int
+    reach: int
+
+    @classmethod
+    def of(cls, conv: nn.Conv1d, device: torch.device, dtype: torch.dtype) -> _Source:
+        plain = _Conv.of(conv, device, dtype)
+        return cls(weight=plain.weight, bias=plain.bias, stride=conv.stride[0], reach=int(conv.padding[0]))
+
+    def __call__(self, excitation: Excitation, wanted: Range) -> torch.Tensor:
+        """A range of values at the rate of the stage."""
+        samples = excitation(wanted[0] * self.stride - self.reach, wanted[1] * self.stride + self.reach)
+        samples = samples[:, :, None].to(self.weight).contiguous(memory_format=torch.channels_last)
+        return F.conv2d(samples, self.weight, self.bias, stride=(1, self.stride))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Stage:
-    """An upsampling and the residual blocks after it."""
+    """An upsampling, what the excitation adds, and the residual blocks after it."""
 
     rate: int
     up: _Conv
+    source: _Source | None
     blocks: tuple[tuple[tuple[_Conv, _Conv], ...], ...]
 
     @classmethod
     def of(
-        cls, up: nn.ConvTranspose1d, blocks: Sequence[ResidualBlock], device: torch.device, dtype: torch.dtype
+        cls,
+        up: nn.ConvTranspose1d,
+        blocks: Sequence[ResidualBlock],
+        source: nn.Conv1d | None,
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> _Stage:
         def pairs(block: ResidualBlock) -> tuple[tuple[_Conv, _Conv], ...]:
             both = zip(block.convs1, block.convs2, strict=True)
@@ -148,7 +189,8 @@ class _Stage:
         rate = up.stride[0]
         weight = phases(up.weight.detach(), rate, up.padding[0])
         conv = _Conv.make(weight, up.bias.repeat(rate), 1, device, dtype)
-        return cls(rate=rate, up=conv, blocks=tuple(map(pairs, blocks)))
+        added = None if source is None else _Source.of(source, device, dtype)
+        return cls(rate=rate, up=conv, source=added, blocks=tuple(map(pairs, blocks)))
 
     @property
     def values_per_input(self) -> int:
@@ -165,12 +207,14 @@ class _Stage:
         first, last = _widened(wanted, self.reach, length)
         return _widened((first // self.rate, -(-last // self.rate)), self.up.reach, length // self.rate)
 
-    def run(self, hidden: torch.Tensor, have: Range, wanted: Range) -> torch.Tensor:
+    def run(self, hidden: torch.Tensor, have: Range, wanted: Range, excitation: Excitation | None) -> torch.Tensor:
         """Outputs of a range, from inputs of the range that `inputs` named for it."""
         up = self.up(F.leaky_relu(hidden, SLOPE))
         T, C = up.shape[-1], up.shape[1] // self.rate
         up = up.permute(0, 2, 3, 1).reshape(1, 1, T * self.rate, C).permute(0, 3, 1, 2)
         have = (have[0] * self.rate, have[1] * self.rate)
+        if self.source is not None and excitation is not None:
+            up = up + self.source(excitation, have)
         total = self._block(self.blocks[0], up)
         for block in self.blocks[1:]:
             total.add_(self._block(block, up))

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from stlm.errors import FormatError
+from stlm_hifigan.excitation import CHANNELS, RANGE_HZ, Excitation, ExcitationOptions, Predictor
 
 SLOPE = 0.1
 """Leaky ReLU within the stages (HiFi-GAN)."""
@@ -38,6 +39,8 @@ class GeneratorOptions:
         resblock_kernels: kernels of a stage's residual blocks, whose outputs are averaged.
         resblock_dilations: dilations within each of these blocks.
         duration: hidden width and kernel of the duration predictor, or None without one.
+        excitation: sizes of what predicts the pulses and noise that a generator starts from, or None for one that makes
+            its tone itself (the official ones).
     """
 
     tables: Mapping[str, tuple[int, int]]
@@ -47,6 +50,7 @@ class GeneratorOptions:
     resblock_kernels: tuple[int, ...]
     resblock_dilations: tuple[tuple[int, ...], ...]
     duration: tuple[int, int] | None = None
+    excitation: ExcitationOptions | None = None
 
     def __post_init__(self) -> None:
         if len(self.upsample_rates) != len(self.upsample_kernels):
@@ -73,6 +77,10 @@ class GeneratorOptions:
                 f"upsample_initial_channel is {self.initial_channels}, expected a multiple of "
                 f"{2 ** len(self.upsample_rates)}: {len(self.upsample_rates)} stages halve it"
             )
+        if self.excitation is not None and self.hop % self.excitation.frames:
+            raise FormatError(
+                f"excitation has {self.excitation.frames} frames for a unit of {self.hop} samples, expected a divisor"
+            )
 
     @property
     def hop(self) -> int:
@@ -83,6 +91,10 @@ class GeneratorOptions:
     def input_width(self) -> int:
         """Channels of the joined embeddings."""
         return sum(width for _, width in self.tables.values())
+
+    def samples(self, stage: int) -> int:
+        """Samples for each value that a stage makes."""
+        return prod(self.upsample_rates[stage + 1 :])
 
     def channels(self, stage: int) -> int:
         """Channels that a stage makes; stage -1 is what precedes the first."""
@@ -110,16 +122,34 @@ class Generator(nn.Module):
         self.conv_post = nn.Conv1d(options.channels(len(stages) - 1), 1, 7, padding=3)
         if options.duration is not None:
             self.dur_predictor = DurationPredictor(options.tables["dict"][1], *options.duration)
+        if options.excitation is not None:
+            self.predictor = Predictor(options.input_width, options.excitation)
+            self.sources = nn.ModuleList([_source(options, stage) for stage in stages])
 
-    def forward(self, joined: torch.Tensor) -> torch.Tensor:
-        """Samples ``float32[B, T * hop]`` of joined embeddings ``float32[B, C, T]``."""
+    def excitation(self, joined: torch.Tensor) -> Excitation:
+        """By the F0 that is predicted of joined embeddings ``float32[B, C, T]``."""
+        pitch, gains = self.predictor(joined)
+        return self.excite(pitch.exp().clamp(*RANGE_HZ), gains)
+
+    def excite(self, f0: torch.Tensor, gains: torch.Tensor, origin: torch.Tensor | None = None) -> Excitation:
+        """By F0 in Hz, ``[B, T * frames]``, and gains as they are predicted."""
+        options = self.predictor.options
+        return Excitation.of(f0, gains, options, self.options.hop // options.frames, origin)
+
+    def forward(self, joined: torch.Tensor, excitation: Excitation | None = None) -> torch.Tensor:
+        """Samples ``float32[B, T * hop]`` of joined embeddings ``float32[B, C, T]``, and of the excitation where the
+        generator starts from one."""
+        voice = None if excitation is None else channels_last(excitation(0, joined.shape[2] * self.options.hop))
         hidden = convolve(self.conv_pre, channels_last(joined))
         blocks = len(self.options.resblock_kernels)
         for stage, up in enumerate(self.ups):
             hidden = _upsample(up, F.leaky_relu(hidden, SLOPE))
+            if voice is not None:
+                hidden = hidden + convolve(self.sources[stage], voice)
             parallel = [block(hidden) for block in self.resblocks[stage * blocks : (stage + 1) * blocks]]
             hidden = sum(parallel[1:], start=parallel[0]) / blocks
-        return torch.tanh(convolve(self.conv_post, F.leaky_relu(hidden, LAST_SLOPE)))[:, 0, 0]
+        made = torch.tanh(convolve(self.conv_post, F.leaky_relu(hidden, LAST_SLOPE)))[:, 0, 0]
+        return made if voice is None else made + voice.sum(1)[:, 0]
 
 
 class ResidualBlock(nn.Module):
@@ -184,3 +214,10 @@ def _upsampling(options: GeneratorOptions, stage: int) -> nn.ConvTranspose1d:
     rate, kernel = options.upsample_rates[stage], options.upsample_kernels[stage]
     inputs, outputs = options.channels(stage - 1), options.channels(stage)
     return nn.ConvTranspose1d(inputs, outputs, kernel, rate, padding=(kernel - rate) // 2)
+
+
+def _source(options: GeneratorOptions, stage: int) -> nn.Conv1d:
+    """Brings the excitation to the rate of a stage."""
+    stride = options.samples(stage)
+    kernel = 2 * stride + stride % 2
+    return nn.Conv1d(CHANNELS, options.channels(stage), kernel, stride, padding=(kernel - stride) // 2)

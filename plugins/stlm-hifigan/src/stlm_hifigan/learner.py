@@ -26,13 +26,17 @@ from stlm_hifigan.discriminators import (
     feature_loss,
     generator_loss,
 )
+from stlm_hifigan.excitation import Excitation
 from stlm_hifigan.generator import SLOPE, Generator, GeneratorOptions
 from stlm_hifigan.spectra import Spectra, SpectraOptions
 
 RESIDUAL_GAIN = 0.3
 """Of what a residual block adds at the start, so that the sum over many of them does not grow."""
+PREDICTORS = ("dur_predictor.", "predictor.")
 OUTPUT_GAIN = 0.05
 """Of the sound at the start; speech has about this level."""
+ADDED_GAIN = 0.001
+"""Of what the stages add to an excitation at the start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,8 @@ class LearnerOptions:
 
     Args:
         generator, discriminators, spectra: their options.
-        mel_weight, stft_weight, feature_weight, duration_weight: of the losses beside the adversarial one.
+        mel_weight, stft_weight, feature_weight, duration_weight, f0_weight: of the losses beside the adversarial one.
+        refine_from: share of the training after which the stages join an excitation, which learns alone before.
         adversarial_from: share of the training after which the discriminators join; 1 leaves them out.
         learning_rate: of both optimizers.
         betas, weight_decay: of AdamW.
@@ -56,6 +61,8 @@ class LearnerOptions:
     stft_weight: float
     feature_weight: float
     duration_weight: float
+    f0_weight: float
+    refine_from: float
     adversarial_from: float
     learning_rate: float
     betas: tuple[float, float]
@@ -64,11 +71,12 @@ class LearnerOptions:
     seed: int
 
     def __post_init__(self) -> None:
-        for name in ("mel_weight", "stft_weight", "feature_weight", "duration_weight", "weight_decay"):
+        for name in ("mel_weight", "stft_weight", "feature_weight", "duration_weight", "f0_weight", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
-        if not 0 <= self.adversarial_from <= 1:
-            raise ConfigError(f"adversarial_from is a share of the training in 0..1, got {self.adversarial_from}")
+        for name in ("refine_from", "adversarial_from"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is a share of the training in 0..1, got {getattr(self, name)}")
 
 
 class Learner(pl.LightningModule):
@@ -89,10 +97,12 @@ class Learner(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Any], index: int) -> dict[str, torch.Tensor]:
         natural = batch["samples"]
-        made = self.generator(self.join(batch["rows"]))
+        joined = self.join(batch["rows"])
+        excitation, losses = self.excite(joined, batch)
+        made = self.speak(joined, excitation, is_refined=progress_of(self) >= self.options.refine_from)
         is_adversarial = len(self.discriminators) > 0 and progress_of(self) >= self.options.adversarial_from
         zero = natural.new_zeros(())
-        losses = {"discriminator": self._train_discriminators(natural, made.detach()) if is_adversarial else zero}
+        losses["discriminator"] = self._train_discriminators(natural, made.detach()) if is_adversarial else zero
         losses["mel"] = self.spectra.mel_distance(made, natural)
         losses["stft"] = self.spectra.stft_distance(made, natural) if self.options.stft_weight else zero
         losses["duration"] = self.duration_loss(batch["units"], batch["durations"])
@@ -101,6 +111,7 @@ class Learner(pl.LightningModule):
             self.options.mel_weight * losses["mel"]
             + self.options.stft_weight * losses["stft"]
             + self.options.duration_weight * losses["duration"]
+            + self.options.f0_weight * losses.get("f0", 0.0)
             + losses["adversarial"]
             + self.options.feature_weight * losses["features"]
         )
@@ -112,6 +123,21 @@ class Learner(pl.LightningModule):
         tables = self.generator.options.tables
         parts = [self.generator.get_submodule(name)(rows[:, at]) for at, name in enumerate(tables)]
         return torch.cat(parts, dim=2).transpose(1, 2)
+
+    def speak(self, joined: torch.Tensor, excitation: Excitation | None, *, is_refined: bool) -> torch.Tensor:
+        """``float32[B, N]``: by all of the generator, or by its excitation alone where it has one."""
+        if excitation is None or is_refined:
+            return self.generator(joined, excitation)
+        return excitation(0, joined.shape[2] * self.options.generator.hop).sum(1)
+
+    def excite(self, joined: torch.Tensor, batch: dict[str, Any]) -> tuple[Excitation | None, dict[str, torch.Tensor]]:
+        """By the natural F0, and how far the predicted logarithm is from it."""
+        if self.generator.options.excitation is None:
+            return None, {}
+        f0, voiced = batch["f0"], batch["voiced"]
+        pitch, gains = self.generator.predictor(joined)
+        off = ((pitch - f0.log()).abs() * voiced).sum() / voiced.sum().clamp_min(1)
+        return self.generator.excite(f0, gains, batch["origin"]), {"f0": off}
 
     def duration_loss(self, units: list[torch.Tensor], durations: list[torch.Tensor]) -> torch.Tensor:
         """Squared error of ``log(frames + 1)`` over all units; utterances one by one, as padding would leak in."""
@@ -187,11 +213,11 @@ def set_out(generator: Generator) -> None:
     for block in generator.resblocks:
         for layer in block.convs2:
             layer.weight.mul_(RESIDUAL_GAIN)
-    generator.conv_post.weight.mul_(OUTPUT_GAIN)
+    generator.conv_post.weight.mul_(OUTPUT_GAIN if generator.options.excitation is None else ADDED_GAIN)
 
 
 def _convolutions(generator: Generator) -> Iterator[nn.Conv1d | nn.ConvTranspose1d]:
-    """Those with weight normalisation: all but the duration predictor's."""
+    """Those with weight normalisation: all but those of the predictors."""
     for name, layer in generator.named_modules():
-        if isinstance(layer, (nn.Conv1d, nn.ConvTranspose1d)) and not name.startswith("dur_predictor."):
+        if isinstance(layer, (nn.Conv1d, nn.ConvTranspose1d)) and not name.startswith(PREDICTORS):
             yield layer

@@ -21,8 +21,9 @@ from stlm.learn.machine import resolve_precision
 from stlm.learn.training import TrainingOptions, train_module
 from stlm.plugin import default_registry
 from stlm.types import StreamSpec, Utterance
-from stlm_hifigan.corpus import Corpus, Segments, Spoken, check_encoders, encode_corpus
+from stlm_hifigan.corpus import Corpus, Melodist, Segments, Spoken, check_encoders, encode_corpus
 from stlm_hifigan.discriminators import DiscriminatorOptions
+from stlm_hifigan.excitation import ExcitationOptions
 from stlm_hifigan.generator import GeneratorOptions
 from stlm_hifigan.learner import Learner, LearnerOptions
 from stlm_hifigan.outcome import Listening, checkpoint_of, figures, seconds_of
@@ -49,12 +50,18 @@ class Config(TrainingOptions):
         initial_channels: before the first stage; each halves them.
         resblock_kernels, resblock_dilations: of the residual blocks of each stage; each block has all dilations.
         duration_width: hidden width of the duration predictor; 0: none.
+        excitation_width: hidden width of what predicts the pulses and noise that the generator starts from; 0: it makes
+            its tone itself. The official layout knows no excitation.
+        excitation_frames, excitation_bands: F0 values, and gains of as many bands, for each unit.
+        f0_extractor: component with its options that finds the F0 that an excitation is learnt from.
         periods, period_channels, scales, scale_channels, scale_strides, scale_groups, scale_kernel: of the
             discriminators, see `DiscriminatorOptions`.
+        refine_from: share of the training after which the stages join an excitation, which learns alone before.
         adversarial_from: share of the training after which the discriminators join; 1 leaves them out.
         num_mels, mel_window, mel_hop: of the mel distance; lengths in samples.
         stft_windows: of the log-magnitude distance.
-        mel_weight, stft_weight, feature_weight, duration_weight: of the losses, beside 1 of the adversarial one.
+        mel_weight, stft_weight, feature_weight, duration_weight, f0_weight: of the losses, beside 1 of the adversarial
+            one.
         betas, weight_decay: of AdamW.
         held_out: share of the recordings that is kept from training, for the report and the audio samples.
         num_samples: recordings that are heard in TensorBoard.
@@ -79,6 +86,10 @@ class Config(TrainingOptions):
     resblock_kernels: tuple[int, ...] = (3, 7, 11)
     resblock_dilations: tuple[int, ...] = (1, 3, 5)
     duration_width: int = 128
+    excitation_width: int = 0
+    excitation_frames: int = 4
+    excitation_bands: int = 64
+    f0_extractor: dict[str, Any] = field(default_factory=lambda: {"name": "fcpe"})
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)
     period_channels: tuple[int, ...] = (64, 128, 256, 512, 1024)
     scales: int = 3
@@ -86,6 +97,7 @@ class Config(TrainingOptions):
     scale_strides: tuple[int, ...] = (1, 2, 2, 4, 4, 1)
     scale_groups: tuple[int, ...] = (1, 4, 16, 16, 16, 16)
     scale_kernel: int = 41
+    refine_from: float = 0.0
     adversarial_from: float = 0.0
     num_mels: int = 80
     mel_window: int = 1024
@@ -95,6 +107,7 @@ class Config(TrainingOptions):
     stft_weight: float = 0.0
     feature_weight: float = 2.0
     duration_weight: float = 1.0
+    f0_weight: float = 1.0
     betas: tuple[float, ...] = (0.8, 0.99)
     weight_decay: float = 0.01
     held_out: float = 0.02
@@ -110,6 +123,8 @@ class Config(TrainingOptions):
             raise ConfigError(f"hifigan: betas are two numbers, got {list(self.betas)}")
         if not 0 <= self.held_out < 1:
             raise ConfigError(f"hifigan: held_out is a share of the recordings in 0..1, got {self.held_out}")
+        if self.excitation_width and self.official:
+            raise ConfigError("hifigan: the official layout has no excitation: official=false, or excitation_width=0")
 
 
 def build(config: Config) -> HifiganRecipe:
@@ -124,7 +139,7 @@ class HifiganRecipe(Recipe):
             raise ConfigError("hifigan trains two networks and scales no losses: precision bf16-mixed or 32-true")
         self.config, self._given = config, encoders
         spectra_options(config, 16000)
-        generator_options(config, {"dict": 1})
+        generator_options(config, {"dict": 1}, 16000)
         _discriminators(config)
 
     def train(self, utterances: Iterable[Utterance], out: Path) -> None:
@@ -133,7 +148,13 @@ class HifiganRecipe(Recipe):
         check_encoders(encoders, config.style_label)
         spectra = spectra_options(config, encoders["units"].spec.sample_rate)
         _check_lengths(config, encoders["units"].spec, spectra)
-        corpus = encode_corpus(utterances, encoders, style_label=config.style_label, shortest=config.segment_frames)
+        corpus = encode_corpus(
+            utterances,
+            encoders,
+            style_label=config.style_label,
+            shortest=config.segment_frames,
+            melodist=_melodist(config) if config.excitation_width else None,
+        )
         learner = Learner(learner_options(config, corpus, spectra))
         kept, held_out = divided(corpus.spoken, config.held_out, config.seed)
         listen = Listening(learner, corpus, (held_out or kept)[: config.num_samples])
@@ -184,6 +205,14 @@ def _encoders(chosen: Mapping[str, Any]) -> dict[str, SpeechUnitEncoder]:
     return found
 
 
+def _melodist(config: Config) -> Melodist:
+    chosen = dict(config.f0_extractor)
+    if "name" not in chosen:
+        raise ConfigError(f"hifigan: f0_extractor is {chosen}, expected a component: f0_extractor={{name: fcpe}}")
+    extractor = default_registry().build("f0_extractor", chosen.pop("name"), chosen)
+    return Melodist(extractor=extractor, frames=config.excitation_frames)
+
+
 def _check_lengths(config: Config, units: StreamSpec, spectra: SpectraOptions) -> None:
     made, segment = math.prod(config.upsample_rates), config.segment_frames * units.hop
     if made != units.hop:
@@ -213,7 +242,7 @@ def _discriminators(config: Config) -> DiscriminatorOptions:
     return DiscriminatorOptions(**{key: tuple(v) if isinstance(v, (list, tuple)) else v for key, v in given.items()})
 
 
-def generator_options(config: Config, tables: Mapping[str, int]) -> GeneratorOptions:
+def generator_options(config: Config, tables: Mapping[str, int], sample_rate: int) -> GeneratorOptions:
     """With so many rows of each table.
 
     Raises:
@@ -228,16 +257,26 @@ def generator_options(config: Config, tables: Mapping[str, int]) -> GeneratorOpt
             resblock_kernels=tuple(config.resblock_kernels),
             resblock_dilations=(tuple(config.resblock_dilations),) * len(config.resblock_kernels),
             duration=(config.duration_width, 3) if config.duration_width else None,
+            excitation=_excitation(config, sample_rate) if config.excitation_width else None,
         )
     except FormatError as error:
         raise ConfigError(f"hifigan: {error}") from error
+
+
+def _excitation(config: Config, sample_rate: int) -> ExcitationOptions:
+    return ExcitationOptions(
+        frames=config.excitation_frames,
+        width=config.excitation_width,
+        bands=config.excitation_bands,
+        sample_rate=sample_rate,
+    )
 
 
 def learner_options(config: Config, corpus: Corpus, spectra: SpectraOptions) -> LearnerOptions:
     own = ("generator", "discriminators", "spectra", "betas")
     same = {entry.name: getattr(config, entry.name) for entry in fields(LearnerOptions) if entry.name not in own}
     return LearnerOptions(
-        generator=generator_options(config, corpus.tables),
+        generator=generator_options(config, corpus.tables, spectra.sample_rate),
         discriminators=_discriminators(config),
         spectra=spectra,
         betas=(config.betas[0], config.betas[1]),

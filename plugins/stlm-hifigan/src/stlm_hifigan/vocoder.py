@@ -21,6 +21,7 @@ from stlm.types import AlignedUnits, Audio
 from stlm_hifigan.checkpoint import SETTINGS, Checkpoint, load_checkpoint
 from stlm_hifigan.conditioning import UNITS, Conditioning, Defaults
 from stlm_hifigan.decoding import Decoder
+from stlm_hifigan.excitation import Excitation
 from stlm_hifigan.generator import frames_of
 
 FINGERPRINTS = "fingerprints"
@@ -155,11 +156,19 @@ class HifiganVocoder(Vocoder):
         """Samples ``float32[T * hop]`` of rows by table, ``[T]`` each."""
         hop, step = self._generator.options.hop, self._chunk_frames
         samples = np.zeros(total * hop, np.float32)
+        excitation = self._excitation(frames, total)
         for first in range(0, total, step):
             last = min(total, first + step)
-            part = self._decoder.decode(lambda start, end: self._joined(frames, start, end), first, last, total)
+            part = self._decoder.decode(lambda *ends: self._joined(frames, *ends), first, last, total, excitation)
             samples[first * hop : last * hop] = part.cpu().numpy()
         return samples
+
+    @torch.inference_mode()
+    def _excitation(self, frames: Mapping[str, np.ndarray | None], total: int) -> Excitation | None:
+        """Where the generator starts from one."""
+        if self._generator.options.excitation is None or not total:
+            return None
+        return self._generator.excitation(self._joined(frames, 0, total)[None])
 
     def _joined(self, frames: Mapping[str, np.ndarray | None], first: int, last: int) -> torch.Tensor:
         """Joined embeddings ``float32[C, last - first]``."""
