@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from stlm.errors import DataError, FormatError
-from stlm.learn.weights import entry, fold_weight_norm, load_exactly, read_weights
+from stlm.learn.weights import compact, entry, fold_weight_norm, load_exactly, read_weights, round_to_half
 
 PATH = "weights.pt"
 
@@ -103,3 +103,16 @@ def test_both_forms_of_weight_norm_fold_to_the_weight_that_is_used(dim: int) -> 
 def test_half_a_pair_is_named() -> None:
     with pytest.raises(FormatError, match=r"no key 'conv.weight_v', expected it beside 'conv.weight_g'"):
         fold_weight_norm({"conv.weight_g": torch.ones(2, 1, 1)}, PATH)
+
+
+def test_compact_halves_what_loses_nothing_by_it() -> None:
+    rounded = nn.Linear(3, 2)
+    round_to_half(rounded)
+    other = nn.Linear(3, 2)
+    found = compact({"rounded": rounded.weight, "other": other.weight, "count": torch.arange(3)})
+    assert {name: value.dtype for name, value in found.items()} == {
+        "rounded": torch.float16,
+        "other": torch.float32,
+        "count": torch.int64,
+    }
+    assert torch.equal(found["rounded"].float(), rounded.weight) and torch.equal(found["other"], other.weight)

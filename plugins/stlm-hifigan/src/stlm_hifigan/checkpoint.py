@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from stlm.errors import ConfigError, DataError, FormatError
-from stlm.learn.weights import entry, fold_weight_norm, load_exactly, read_json, read_weights
+from stlm.learn.weights import compact, entry, fold_weight_norm, load_exactly, read_json, read_weights
 from stlm_hifigan.excitation import ExcitationOptions
 from stlm_hifigan.generator import TABLES, Generator, GeneratorOptions
 
@@ -60,8 +60,7 @@ class Checkpoint:
 
     def save(self, directory: Path, extras: Mapping[str, Any]) -> None:
         """Write our layout into an existing directory."""
-        state = {name: value.contiguous() for name, value in self.generator.state_dict().items()}
-        save_file(state, directory / OUR_WEIGHTS)
+        save_file(compact(self.generator.state_dict()), directory / OUR_WEIGHTS)
         self._save_texts(directory, extras)
 
     def save_official(self, directory: Path, extras: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from stlm.errors import ConfigError, FormatError
 from stlm.interfaces import Recipe, SpeechUnitEncoder
 from stlm.learn.machine import resolve_precision
 from stlm.learn.training import TrainingOptions, train_module
+from stlm.learn.weights import round_to_half
 from stlm.plugin import default_registry
 from stlm.types import StreamSpec, Utterance
 from stlm_hifigan.corpus import Corpus, Melodist, Segments, Spoken, check_encoders, encode_corpus
@@ -66,6 +67,7 @@ class Config(TrainingOptions):
         held_out: share of the recordings that is kept from training, for the report and the audio samples.
         num_samples: recordings that are heard in TensorBoard.
         official: whether to write the official layout too.
+        half: whether the weights are rounded to float16 in the end; their file is half as long.
     """
 
     max_steps: int = 400_000
@@ -113,6 +115,7 @@ class Config(TrainingOptions):
     held_out: float = 0.02
     num_samples: int = 4
     official: bool = True
+    half: bool = False
 
     def __post_init__(self) -> None:
         TrainingOptions.__post_init__(self)
@@ -168,6 +171,8 @@ class HifiganRecipe(Recipe):
             samples=listen if config.num_samples else None,
         )
         checkpoint = checkpoint_of(learner, corpus)
+        if config.half:
+            round_to_half(checkpoint.generator)
         checkpoint.save(out, checkpoint.extras)
         if config.official:
             (out / OFFICIAL).mkdir(exist_ok=True)

@@ -19,7 +19,7 @@ from stlm.learn.fingerprint import fingerprint
 from stlm.learn.kmeans import assign
 from stlm.learn.speech_model import units_of_pieces
 from stlm.learn.speech_transformer import SpeechTransformer
-from stlm.learn.weights import entry, read_json
+from stlm.learn.weights import compact, entry, read_json
 from stlm.types import Audio, StreamSpec, Units
 from stlm_hubert.codebook import read_codebook
 from stlm_hubert.model_25hz import SAMPLE_RATE
@@ -179,7 +179,7 @@ class HubertKMeansEncoder(SpeechUnitEncoder):
         return units_of_pieces(self._spec, batch, self._codes)
 
     def save(self, directory: Path) -> None:
-        self._model.save_pretrained(directory / MODEL)
+        self._model.save_pretrained(directory / MODEL, state_dict=compact(self._model.state_dict()))
         save_file({"centroids": self._centroids}, directory / CODEBOOK)
         (directory / OPTIONS).write_text(json.dumps(self._options, indent=2) + "\n")
 

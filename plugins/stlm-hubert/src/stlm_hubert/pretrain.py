@@ -22,6 +22,7 @@ from stlm.interfaces import Recipe
 from stlm.learn.sounds import Recordings
 from stlm.learn.speech_transformer import SpeechTransformer
 from stlm.learn.training import TrainingOptions, train_module
+from stlm.learn.weights import compact, round_to_half
 from stlm.types import Utterance
 from stlm_hubert.filterbank import start_as_filterbank
 from stlm_hubert.frames import CepstralFrames, Frames
@@ -62,6 +63,7 @@ class Config(TrainingOptions):
         distorted: share of the pieces with another speed, gain or noise, and the targets of the clean ones.
         speed, gain_db, noise: how far at most (`Distortion`).
         weight_decay, betas: of AdamW.
+        half: whether the weights are rounded to float16 in the end; their file is half as long.
     """
 
     teacher: str = ""
@@ -101,6 +103,7 @@ class Config(TrainingOptions):
     noise: float = 0.5
     weight_decay: float = 0.01
     betas: tuple[float, ...] = (0.9, 0.98)
+    half: bool = False
     max_steps: int = 250_000
     learning_rate: float = 5e-4
     warmup_steps: int = 20_000
@@ -218,6 +221,8 @@ class HubertPretrainRecipe(Recipe):
             label="hubert_pretrain",
             seconds_per_batch=rows.num_rows * rows.num_hops * hop / SAMPLE_RATE,
         )
+        if config.half:
+            round_to_half(model)
         save_pretrained(model, out, normalize=config.normalize)
         report = {
             "hours": recordings.seconds / 3600,
@@ -266,7 +271,7 @@ def frame_shape(config: Any) -> tuple[int, int]:
 
 def save_pretrained(model: HubertModel, directory: Path, *, normalize: bool) -> None:
     """The layout of the Hugging Face hub."""
-    model.save_pretrained(directory)
+    model.save_pretrained(directory, state_dict=compact(model.state_dict()))
     preprocessor = {
         "feature_extractor_type": "Wav2Vec2FeatureExtractor",
         "feature_size": 1,
