@@ -33,6 +33,8 @@ HIGHEST = 0.45
 """Harmonics end there, as a share of the sample rate."""
 START_GAIN = -3.0
 """Logarithm of the gain of an untrained filter: speech has about this level."""
+GAIN_RANGE = 10.0
+"""How far from it gains may go: 87 dB; without an end, one unlucky step makes them infinite."""
 KERNEL = 5
 
 
@@ -74,7 +76,8 @@ class Predictor(nn.Module):
         for layer in self.layers:
             hidden = F.leaky_relu(layer(hidden), 0.1)
         found = self.out(hidden).transpose(1, 2).unflatten(2, (self.options.frames, -1)).flatten(1, 2)
-        return found[..., 0] + math.log(USUAL_HZ), found[..., 1:].unflatten(2, (CHANNELS, -1)) + START_GAIN
+        gains = START_GAIN + GAIN_RANGE * torch.tanh(found[..., 1:] / GAIN_RANGE)
+        return found[..., 0] + math.log(USUAL_HZ), gains.unflatten(2, (CHANNELS, -1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from stlm.errors import DataError, FormatError
 from stlm.learn.fingerprint import fingerprint
 from stlm.learn.speech_model import filled_model
 from stlm.learn.speech_transformer import check_supported
-from stlm.learn.weights import entry, fold_weight_norm, load_exactly, read_json, read_weights
+from stlm.learn.weights import compact, entry, fold_weight_norm, load_exactly, read_json, read_weights
 
 OPTIONS = "config.json"
 SAFE, TORCH = "model.safetensors", "pytorch_model.bin"
@@ -97,7 +97,7 @@ class StyleClassifier:
 
     def save(self, directory: Path, chunk: int) -> None:
         (directory / OPTIONS).write_text(json.dumps({**self.options, CHUNK: chunk}, indent=2) + "\n")
-        save_file({name: value.contiguous() for name, value in self.state.items()}, directory / SAFE)
+        save_file(compact(self.state), directory / SAFE)
 
 
 def read_classifier(directory: Path) -> StyleClassifier:
@@ -114,6 +114,7 @@ def read_classifier(directory: Path) -> StyleClassifier:
     for name, value in state.items():
         if not isinstance(value, torch.Tensor):
             raise FormatError(f"{weights}: key {name!r} holds {type(value).__name__}, expected a tensor")
+    state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
     return StyleClassifier(options=options, state=state, path=str(weights))
 
 

@@ -27,6 +27,7 @@ from stlm.learn.kmeans import fit_kmeans
 from stlm.learn.sounds import Recordings
 from stlm.learn.speech_transformer import SpeechTransformer
 from stlm.learn.training import TrainingOptions, train_module
+from stlm.learn.weights import round_to_half
 from stlm.types import Utterance
 from stlm_style.encoder import CHUNK, SHORTEST
 from stlm_style.filters import start_as_filters
@@ -65,6 +66,7 @@ class Config(TrainingOptions):
         weight_decay: of AdamW.
         sample_size: seconds that k-means sees.
         held_out: share of the recordings that only the report sees; 0 reports on those trained on.
+        half: whether the weights are rounded to float16 in the end; their file is half as long.
     """
 
     max_steps: int = 20_000
@@ -93,6 +95,7 @@ class Config(TrainingOptions):
     weight_decay: float = 0.01
     sample_size: int = 200_000
     held_out: float = 0.05
+    half: bool = False
 
     def __post_init__(self) -> None:
         TrainingOptions.__post_init__(self)
@@ -157,6 +160,8 @@ class StyleUnitsRecipe(Recipe):
             snr_db=config.snr_db,
         )
         train_module(module, clips, out, config, label="style_units", seconds_per_batch=config.batch_seconds)
+        if config.half:
+            round_to_half(module.model)
         device = "cuda" if config.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
         seen = _seconds(module, _chosen(recordings, learnt), labels[learnt], device)
         centroids = fit_kmeans(
