@@ -10,24 +10,26 @@ parts:
   backbone: {name: causal_lm, path: "{checkpoint}/lm"}
 ```
 
-A preset without a backbone encodes, decodes and resynthesises.
+A preset without a backbone encodes, decodes and resynthesises. ``weights: weights`` names a folder in the plugin's own
+package, for what is small enough to come with it; a checkpoint that is given goes before it.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from stlm.errors import ConfigError, DataError, FormatError
 from stlm.parts import Parts
-from stlm.plugin import Choice, default_registry, plugin_configs
+from stlm.plugin import Choice, Plugin, default_registry, plugin_configs
 from stlm.types import Format
 
 GROUP = "preset"
 CHECKPOINT = "{checkpoint}"
-KEYS = ("format", "checkpoint_variable", "parts")
+KEYS = ("format", "checkpoint_variable", "weights", "parts")
 
 
 def presets() -> dict[str, str]:
@@ -54,16 +56,23 @@ def preset_parts(name: str, checkpoint: str | Path | None) -> Parts:
             raise FormatError(
                 f"preset {name!r} of {owners[0].dist}: unknown key {key!r}; known keys: {', '.join(KEYS)}"
             )
-    root = _directory(name, checkpoint, preset.get("checkpoint_variable"))
+    root = _directory(name, checkpoint, preset.get("checkpoint_variable"), _shipped(owners[0], preset))
     given = preset["format"]
     format = given if isinstance(given, Mapping) else _files(owners[0], "format")[given]
     parts = {role: _part(options, root) for role, options in preset["parts"].items()}
     return Parts(where=f"{name} ({root})", format=Format.from_dict(format), parts=parts)
 
 
-def _directory(name: str, checkpoint: str | Path | None, variable: str | None) -> Path:
+def _shipped(plugin: Plugin, preset: Mapping[str, Any]) -> str | None:
+    """The folder of weights in the plugin's package."""
+    if "weights" not in preset:
+        return None
+    return str(resources.files(str(plugin.module)) / preset["weights"])
+
+
+def _directory(name: str, checkpoint: str | Path | None, variable: str | None, shipped: str | None) -> Path:
     """Where the weights are."""
-    given = checkpoint or (os.environ.get(variable) if variable else None)
+    given = checkpoint or (os.environ.get(variable) if variable else None) or shipped
     if not given:
         or_variable = f" or set {variable}" if variable else ""
         raise ConfigError(f"{name} is a preset and needs its weights: give --checkpoint DIR (checkpoint=){or_variable}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +13,7 @@ from stlm.types import Audio, Utterance
 from stlm_hubert.filterbank import gabor_filters, start_as_filterbank
 from stlm_hubert.frames import CepstralFrames, slopes
 from stlm_hubert.rows import Distortion, Rows, draw_mask
-from stlm_hubert.targets import cluster_targets, warn_of_one_speaker
+from stlm_hubert.targets import cluster_targets
 
 HOP = 640
 
@@ -77,15 +75,6 @@ def test_targets_tell_sounds_apart_and_are_the_same_each_time():
 def test_too_few_frames_for_the_clusters_are_an_error():
     with pytest.raises(DataError, match="12 frames for 50 clusters"):
         cluster_targets(tones(200), CepstralFrames(HOP), 50, sample_size=1000, seed=0, what="test")
-
-
-def test_one_speaker_is_a_warning(caplog):
-    with caplog.at_level(logging.WARNING):
-        warn_of_one_speaker(tones(200, 300, speaker="anna"), "test")
-        warn_of_one_speaker(tones(200, 300), "test")
-    assert [record.getMessage() for record in caplog.records] == [
-        "test hears one speaker only, anna: its units will suit no other voice"
-    ]
 
 
 def test_targets_stay_at_their_samples():

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from stlm.errors import ConfigError
+from stlm.errors import ConfigError, DataError
 from stlm.parts import open_parts
 from stlm.plugin import default_registry
+from stlm.system import encode_audio, speak
+from stlm.types import Audio
 
 SYSTEMS = {"tiny-base": ("hubert",), "tiny-expressive": ("style", "pitch", "hubert")}
 
@@ -30,7 +34,28 @@ def test_there_is_no_language_model(name: str, tmp_path: Path) -> None:
         open_parts(name, tmp_path).build("backbone")
 
 
-def test_the_weights_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_their_weights_come_with_them_and_speak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("STLM_TINY", raising=False)
-    with pytest.raises(ConfigError, match=r"--checkpoint DIR .* or set STLM_TINY"):
-        open_parts("tiny-base")
+    source = default_registry().build("source", "windtunnel", {"kind": "sentences", "split": "test", "num": 2})
+    sounds = [item.audio for item in source.utterances() if isinstance(item.audio, Audio)]
+    for name, streams in SYSTEMS.items():
+        parts = open_parts(name)
+        codec, encoders = parts.build_codec()
+        vocoder = parts.build("vocoder")
+        assert set(encoders) == set(streams)
+        for sound, units in zip(sounds, encode_audio(codec, encoders, sounds), strict=True):
+            made = speak(codec, vocoder, (units,), voice="en-us+f2")
+            assert abs(made.seconds - sound.seconds) < 0.2
+            assert np.abs(made.samples).max() > 0.05
+
+
+def test_no_file_of_weights_is_larger_than_ten_megabytes() -> None:
+    folder = resources.files("stlm_tiny") / "weights"
+    sizes = {path.name: path.stat().st_size for path in Path(str(folder)).rglob("*") if path.is_file()}
+    assert len(sizes) > 8 and max(sizes.values()) < 10e6
+
+
+def test_a_checkpoint_goes_before_the_weights_that_come_along(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such directory, expected the checkpoint of tiny-base"):
+        open_parts("tiny-base", tmp_path / "nowhere")
+    assert str(open_parts("tiny-base", tmp_path).parts["vocoder"].options["path"]).startswith(str(tmp_path))

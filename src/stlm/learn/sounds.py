@@ -44,6 +44,14 @@ def sound_of(utterance: Utterance, sample_rate: int) -> Audio:
     return resample(source, sample_rate)
 
 
+def warn_of_one_speaker(utterances: Sequence[Utterance], what: str) -> None:
+    """Say so where all of several recordings have one known speaker: what is learnt from them suits no other voice."""
+    speakers = {item.speaker for item in utterances}
+    if len(speakers) == 1 and len(utterances) > 1 and None not in speakers:
+        message = "%s: all %d recordings are of one speaker, %s: what it learns will suit no other voice"
+        log.warning(message, what, len(utterances), *speakers)
+
+
 class Recordings(Sequence[np.ndarray]):
     """Random access to the sounds of a corpus: files are read when asked for, samples that came as such are kept.
 

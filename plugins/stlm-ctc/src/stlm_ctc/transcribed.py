@@ -11,7 +11,7 @@ import numpy as np
 
 from stlm.errors import DataError
 from stlm.learn.error_rates import normalize
-from stlm.learn.sounds import Recordings
+from stlm.learn.sounds import Recordings, warn_of_one_speaker
 from stlm.types import Utterance
 from stlm_ctc.network import NetworkOptions
 
@@ -81,8 +81,7 @@ def transcribed(
         )
     if reasons:
         log.warning("left out of %d recordings: %s", len(kept) + sum(reasons.values()), summary)
-    if len({item.speaker for item in kept}) == 1 and kept[0].speaker is not None and len(kept) > 1:
-        log.warning("all %d recordings are of one speaker: others will be read badly", len(kept))
+    warn_of_one_speaker(kept, "recipe ctc")
     held_out = np.zeros(len(kept), bool)
     if len(kept) >= 2 * HELD_OUT_EVERY:
         held_out[:: max(HELD_OUT_EVERY, -(-len(kept) // MOST_HELD_OUT))] = True

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from stlm.errors import ConfigError, DataError
 from stlm.interfaces import F0Extractor, SpeechUnitEncoder
 from stlm.interfaces.unit_encoder import encode_streams
-from stlm.learn.sounds import Recordings
+from stlm.learn.sounds import Recordings, warn_of_one_speaker
 from stlm.types import Audio, StreamSpec, Units, Utterance
 from stlm_hifigan.conditioning import EXPRESSIVE_STYLE, PITCH, SPEAKER, STYLE, UNITS
 from stlm_hifigan.excitation import RANGE_HZ, USUAL_HZ
@@ -174,7 +174,9 @@ def encode_corpus(
         melody = melodist(sound, len(codes["units"]), specs["units"].hop) if melodist else None
         spoken.append(Spoken(recording=index, rows=np.stack([rows[table] for table in tables]), melody=melody))
     _report(recordings, spoken, too_short, shortest)
-    _log_voices(names[SPEAKER])
+    warn_of_one_speaker(recordings.utterances, "hifigan")
+    if len(names[SPEAKER]) > 1 and UNKNOWN in names[SPEAKER]:
+        log.warning("hifigan: recordings without a speaker share the voice %r", UNKNOWN)
     return Corpus(
         recordings=recordings, spoken=spoken, specs=specs, tables=tables, voices=names[SPEAKER], styles=names[STYLE]
     )
@@ -299,10 +301,3 @@ def _report(recordings: Recordings, spoken: list[Spoken], too_short: int, shorte
             f"hifigan: all {len(spoken)} recordings consist of unit {spoken[0].rows[0, 0]} alone, expected several: "
             "look at the encoder of units"
         )
-
-
-def _log_voices(voices: tuple[str, ...]) -> None:
-    if len(voices) == 1:
-        log.warning("hifigan: all recordings are of one speaker, %r: the vocoder will have one voice", voices[0])
-    elif UNKNOWN in voices:
-        log.warning("hifigan: recordings without a speaker share the voice %r", UNKNOWN)

@@ -16,7 +16,7 @@ import torch
 from stlm.errors import ConfigError, DataError
 from stlm.interfaces import Recipe
 from stlm.learn.kmeans import assign, fit_kmeans, mini_batch_pass, sample_rows
-from stlm.learn.sounds import Recordings
+from stlm.learn.sounds import Recordings, warn_of_one_speaker
 from stlm.learn.speech_transformer import SpeechTransformer
 from stlm.learn.unit_quality import unit_usage
 from stlm.types import Utterance
@@ -24,7 +24,7 @@ from stlm_hubert.encoder import HubertKMeansEncoder
 from stlm_hubert.frames import frames_of
 from stlm_hubert.model_25hz import SAMPLE_RATE
 from stlm_hubert.pretrained import normalizes, read_pretrained
-from stlm_hubert.targets import warn_of_one_speaker, warn_of_unused
+from stlm_hubert.targets import warn_of_unused
 
 REPORT = "report.json"
 
@@ -91,7 +91,7 @@ class HubertKMeansRecipe(Recipe):
         recordings = Recordings(
             utterances, SAMPLE_RATE, shortest=transformer.window / SAMPLE_RATE, what="hubert_kmeans"
         )
-        warn_of_one_speaker(recordings, "hubert_kmeans")
+        warn_of_one_speaker(recordings.utterances, "hubert_kmeans")
 
         def frames() -> Iterator[torch.Tensor]:
             return (torch.cat(rows) for rows in frames_of(recordings, transformer.hidden))

@@ -19,7 +19,7 @@ from transformers import HubertConfig, HubertModel
 
 from stlm.errors import ConfigError
 from stlm.interfaces import Recipe
-from stlm.learn.sounds import Recordings
+from stlm.learn.sounds import Recordings, warn_of_one_speaker
 from stlm.learn.speech_transformer import SpeechTransformer
 from stlm.learn.training import TrainingOptions, train_module
 from stlm.learn.weights import compact, round_to_half
@@ -30,7 +30,7 @@ from stlm_hubert.masked_prediction import MaskedPrediction
 from stlm_hubert.model_25hz import SAMPLE_RATE
 from stlm_hubert.pretrained import PREPROCESSOR, normalizes, read_pretrained
 from stlm_hubert.rows import Distortion, Rows, frames_in
-from stlm_hubert.targets import cluster_targets, warn_of_one_speaker
+from stlm_hubert.targets import cluster_targets
 
 REPORT = "report.json"
 
@@ -181,7 +181,7 @@ class HubertPretrainRecipe(Recipe):
         model = self._model()
         hop, window = frame_shape(model.config)
         recordings = Recordings(utterances, SAMPLE_RATE, shortest=window / SAMPLE_RATE, what="hubert_pretrain")
-        warn_of_one_speaker(recordings, "hubert_pretrain")
+        warn_of_one_speaker(recordings.utterances, "hubert_pretrain")
         targets, usage = cluster_targets(
             recordings,
             self._frames(hop),

@@ -22,7 +22,7 @@ from stlm.errors import ConfigError, DataError, did_you_mean
 from stlm.interfaces import Recipe
 from stlm.learn.augment import AUGMENTATIONS
 from stlm.learn.kmeans import assign
-from stlm.learn.sounds import Recordings
+from stlm.learn.sounds import Recordings, warn_of_one_speaker
 from stlm.learn.speech_transformer import SpeechTransformer
 from stlm.learn.training import CHECKPOINT, TrainingOptions, train_module
 from stlm.learn.unit_quality import edit_distance, without_repeats
@@ -36,7 +36,6 @@ from stlm_hubert.official_export import check_exportable, write_official
 from stlm_hubert.quantizer import QuantizerSizes, fill_blanks
 from stlm_hubert.quantizer_training import DistortedPieces, QuantizerTraining, fresh_quantizer
 from stlm_hubert.rows import frames_in
-from stlm_hubert.targets import warn_of_one_speaker
 
 REPORT = "report.json"
 OFFICIAL = "official"
@@ -129,7 +128,7 @@ class HubertQuantizerRecipe(Recipe):
         count = min(self.config.held_out, len(found) // 10)
         if not count:
             raise DataError(f"hubert_quantizer got {len(found)} recordings, expected at least 10: give more audio")
-        warn_of_one_speaker(found, "hubert_quantizer")
+        warn_of_one_speaker(found.utterances, "hubert_quantizer")
         held = set(np.linspace(0, len(found) - 1, count).round().astype(int).tolist())
         kept = [utterance for index, utterance in enumerate(found.utterances) if index not in held]
         return Recordings(kept, SAMPLE_RATE, what="hubert_quantizer"), [found[index] for index in sorted(held)]

@@ -53,13 +53,6 @@ def warn_of_unused(usage: UnitUsage, num_clusters: int, what: str) -> None:
         )
 
 
-def warn_of_one_speaker(recordings: Recordings, what: str) -> None:
-    """Say so where all labelled recordings have one speaker: units then tell that voice's sounds and no other's."""
-    speakers = {utterance.speaker for utterance in recordings.utterances if utterance.speaker}
-    if len(speakers) == 1 and len(recordings) > 1:
-        log.warning("%s hears one speaker only, %s: its units will suit no other voice", what, next(iter(speakers)))
-
-
 def _codes(batch: list[torch.Tensor], centroids: torch.Tensor) -> list[np.ndarray]:
     lengths = [len(rows) for rows in batch]
     found = assign(torch.cat(batch), centroids.to(batch[0].device)).cpu().numpy().astype(np.uint16)

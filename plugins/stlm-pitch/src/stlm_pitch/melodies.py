@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from stlm.errors import DataError
 from stlm.interfaces import F0Extractor
-from stlm.learn.sounds import Recordings
+from stlm.learn.sounds import Recordings, warn_of_one_speaker
 from stlm.types import Audio, Utterance
 from stlm_pitch.checkpoint import SAMPLE_RATE
 from stlm_pitch.contour import ContourOptions, contour
@@ -47,7 +47,7 @@ def melodies_of(utterances: Iterable[Utterance], extractor: F0Extractor, options
         DataError: no recording, silence alone, or no voice anywhere.
     """
     recordings = Recordings(utterances, SAMPLE_RATE, shortest=SHORTEST / SAMPLE_RATE, what="pitch_vqvae")
-    _warn_of_one_voice(recordings)
+    warn_of_one_speaker(recordings.utterances, "pitch_vqvae")
     with tqdm(total=round(recordings.seconds), desc="F0", unit="s of audio") as bar:
         found = [melody for samples in recordings for melody in _melodies(samples, extractor, options, bar)]
     voiced = [melody for melody in found if melody.is_voiced]
@@ -78,13 +78,3 @@ def _melody(f0: np.ndarray, voiced: np.ndarray, num_samples: int, options: Conto
         f0=(plain[0] * plain[1]).numpy(),
         mean_hz=float(heard.mean()) if options.subtract_mean and len(heard) else 0.0,
     )
-
-
-def _warn_of_one_voice(recordings: Recordings) -> None:
-    speakers = {item.speaker for item in recordings.utterances}
-    if len(speakers) == 1 and None not in speakers:
-        log.warning(
-            "all %d recordings are of one speaker, %s: the units will fit that voice only; give more speakers",
-            len(recordings),
-            *speakers,
-        )
