@@ -25,7 +25,7 @@ class TestCtcRecipe(RecipeContract):
 
     @pytest.fixture
     def recipe(self, tiny: dict[str, Any]) -> CtcRecipe:
-        return CtcRecipe(Config(**{**tiny, "max_steps": 4}))
+        return CtcRecipe(Config(**{**tiny, "max_steps": 4, "checkpoint_every": 1, "dropout": 0.2}))
 
     @pytest.fixture
     def utterances(self, songs: Songs) -> list[Utterance]:

@@ -15,7 +15,6 @@ import pytest
 from stlm.errors import ConfigError, DataError
 from stlm.learn.error_rates import error_rates
 from stlm.types import Audio, Utterance
-from stlm_ctc import recipe as recipe_module
 from stlm_ctc.judge import CtcJudge
 from stlm_ctc.network import NetworkOptions
 from stlm_ctc.recipe import Batches, Config, CtcRecipe
@@ -35,31 +34,6 @@ def test_it_reads_songs_that_it_never_heard(recogniser: Recogniser, songs: Songs
 def test_error_rates_on_held_out_recordings_are_kept(trained: Path) -> None:
     held_out = json.loads((trained / "config.json").read_text())["held_out"]
     assert held_out["n"] == 8 and held_out["cer"] < 20
-
-
-def test_an_interrupted_training_ends_with_the_same_weights(
-    songs: Songs, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = Config(**{**tiny, "max_steps": 6, "checkpoint_every": 2, "dropout": 0.2})
-    corpus = songs(10)
-    (tmp_path / "whole").mkdir()
-    CtcRecipe(config).train(corpus, tmp_path / "whole")
-    step, seen = recipe_module.CtcModule.training_step, []
-
-    def breaks(self: Any, batch: Any, index: int) -> Any:
-        seen.append(index)
-        if len(seen) == 4:
-            raise KeyboardInterrupt
-        return step(self, batch, index)
-
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, SystemExit)):
-        patch.setattr(recipe_module.CtcModule, "training_step", breaks)
-        CtcRecipe(config).train(corpus, broken)
-    CtcRecipe(config).train(corpus, broken)
-    one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "broken"))
-    assert one == two
 
 
 def test_a_batch_is_a_function_of_its_generator(songs: Songs, tiny: dict[str, Any]) -> None:

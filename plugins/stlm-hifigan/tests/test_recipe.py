@@ -49,7 +49,7 @@ class TestRecipeContract(RecipeContract):
 
     @pytest.fixture
     def recipe(self) -> HifiganRecipe:
-        return HifiganRecipe(tiny(official=False, max_steps=2), ENCODERS)
+        return HifiganRecipe(tiny(official=False, checkpoint_every=1), ENCODERS)
 
     @pytest.fixture
     def utterances(self) -> list[Utterance]:

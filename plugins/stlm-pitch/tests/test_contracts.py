@@ -59,7 +59,8 @@ class TestPitchVqvaeRecipe(RecipeContract):
 
     @pytest.fixture
     def recipe(self) -> PitchVqvaeRecipe:
-        return recipe.build(recipe.Config(num_units=4, width=8, depth=1, batch_size=2, max_steps=2, accelerator="cpu"))
+        sizes = {"num_units": 4, "width": 8, "depth": 1, "batch_size": 2}
+        return recipe.build(recipe.Config(**sizes, max_steps=4, checkpoint_every=1, accelerator="cpu"))
 
     def build_trained(self, path: Path) -> PitchVqvaeEncoder:
         return encoder.build(encoder.Config(path=str(path)))

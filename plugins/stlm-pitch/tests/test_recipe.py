@@ -126,24 +126,6 @@ def test_a_network_that_repeats_one_code_is_reported_as_such() -> None:
     assert figures["f0_frame_error_50hz"] > 0.25, "voice comes and goes, and one code cannot say when"
 
 
-def test_an_interrupted_training_ends_in_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = train(tmp_path / "whole", corpus())
-    step = PitchTraining.training_step
-
-    def interrupted(self: PitchTraining, batch: torch.Tensor, index: int) -> Any:
-        if index == 12:
-            raise KeyboardInterrupt
-        return step(self, batch, index)
-
-    monkeypatch.setattr(PitchTraining, "training_step", interrupted)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        train(tmp_path / "broken", corpus())
-    monkeypatch.setattr(PitchTraining, "training_step", step)
-    resumed = train(tmp_path / "broken", corpus())
-    for name in ("model.safetensors", "config.yaml", REPORT):
-        assert (whole / name).read_bytes() == (resumed / name).read_bytes(), name
-
-
 def test_silent_and_unvoiced_corpora_are_refused(tmp_path: Path) -> None:
     silent = [Utterance(id="a", audio=Audio(samples=np.zeros(RATE, np.float32), sample_rate=RATE))]
     with pytest.raises(DataError, match="are silent"):

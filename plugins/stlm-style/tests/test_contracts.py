@@ -36,7 +36,7 @@ class TestStyleUnitsRecipe(RecipeContract):
 
     @pytest.fixture
     def recipe(self) -> StyleUnitsRecipe:
-        return recipe.build(recipe.Config(**{**SMALL, "max_steps": 2}))
+        return recipe.build(recipe.Config(**{**SMALL, "max_steps": 4, "checkpoint_every": 1}))
 
     def build_trained(self, path: Path) -> StyleEncoder:
         return encoder.build(encoder.Config(path=str(path)))

@@ -23,7 +23,7 @@ from stlm_style.model import classifier_upon, new_classifier, quantized
 from stlm_style.pooling import frames_per_second, means
 from stlm_style.recipe import REPORT, Config, StyleUnitsRecipe, labels_of
 from stlm_style.report import accuracies, meanings_of, normalised_information
-from stlm_style.training import OCTAVES, Clips, StyleTraining, coloured, normalised
+from stlm_style.training import OCTAVES, Clips, coloured, normalised
 
 RATE = 16000
 SMALL: dict[str, Any] = {
@@ -115,24 +115,6 @@ def test_the_classes_are_the_nearest_centroids() -> None:
     state = quantized(model, centroids).state
     scores = rows @ state["classifier.weight"].T + state["classifier.bias"]
     assert torch.equal(scores.argmax(1), assign(rows, centroids))
-
-
-def test_an_interrupted_training_ends_in_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = train(tmp_path / "whole", corpus())
-    step = StyleTraining.training_step
-
-    def interrupted(self: StyleTraining, batch: Any, index: int) -> Any:
-        if index == 10:
-            raise KeyboardInterrupt
-        return step(self, batch, index)
-
-    monkeypatch.setattr(StyleTraining, "training_step", interrupted)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        train(tmp_path / "broken", corpus())
-    monkeypatch.setattr(StyleTraining, "training_step", step)
-    resumed = train(tmp_path / "broken", corpus())
-    for name in ("model.safetensors", "config.json", REPORT):
-        assert (whole / name).read_bytes() == (resumed / name).read_bytes(), name
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "hubert"])

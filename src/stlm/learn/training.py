@@ -118,7 +118,7 @@ def train_module(
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     keep_freed_memory()
     resume_from = directory / CHECKPOINT
-    course = _Course(options, label, seconds_per_batch, samples)
+    course = Course(options, label, seconds_per_batch, samples)
     trainer = pl.Trainer(
         default_root_dir=directory,
         max_epochs=1,
@@ -161,7 +161,7 @@ def train_module(
 
 def progress_of(module: pl.LightningModule) -> float:
     """Share of the training that is over, in [0, 1], for a module whose losses change on the way."""
-    course = next(callback for callback in module.trainer.callbacks if isinstance(callback, _Course))  # pyright: ignore[reportAttributeAccessIssue]
+    course = next(callback for callback in module.trainer.callbacks if isinstance(callback, Course))  # pyright: ignore[reportAttributeAccessIssue]
     return course.progress
 
 
@@ -180,7 +180,7 @@ def _checkpoints(directory: Path, options: TrainingOptions) -> ModelCheckpoint:
     )
 
 
-class _Course(pl.Callback):
+class Course(pl.Callback):
     """Counts steps and time, sets the learning rate, ends the training, and reports."""
 
     def __init__(
@@ -279,7 +279,7 @@ class _Course(pl.Callback):
 class _Data(pl.LightningDataModule):
     """Batches from the step on at which the course stands."""
 
-    def __init__(self, draw: Draw, options: TrainingOptions, course: _Course) -> None:
+    def __init__(self, draw: Draw, options: TrainingOptions, course: Course) -> None:
         super().__init__()
         self.draw, self.options, self.course = draw, options, course
 

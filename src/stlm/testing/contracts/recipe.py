@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from stlm.interfaces import Recipe, UnitEncoder
+from stlm.learn import training
 from stlm.testing.contracts.component import ComponentContract
 from stlm.testing.factories import make_corpus
 from stlm.types import Utterance
@@ -59,6 +60,30 @@ class RecipeContract(ComponentContract):
         recipe.train(Reads(), out)
         assert contents(out) == contents(trained)
 
+    def test_an_interrupted_training_goes_on_to_the_same_weights(
+        self,
+        recipe: Recipe,
+        utterances: list[Utterance],
+        trained: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """For recipes that train by `stlm.learn.training`: broken off in the middle, and begun again."""
+        steps = Steps(monkeypatch)
+        train(recipe, utterances, tmp_path / "counted")
+        if steps.count < 2:
+            pytest.skip("this recipe does not train in steps")
+        broken = tmp_path / "broken"
+        steps.stop_at(steps.count // 2 + 1)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train(recipe, utterances, broken)
+        monkeypatch.undo()
+        recipe.train(utterances, broken)
+        weights = [name for name in contents(trained) if name.endswith(".safetensors")]
+        assert weights, "no weights in safetensors files, expected some to compare"
+        different = [name for name in weights if contents(broken).get(name) != contents(trained)[name]]
+        assert not different, f"{different}: what a batch or a step draws must depend on the seed and the step alone"
+
     def test_nothing_that_it_writes_is_a_pickle(self, trained: Path) -> None:
         found = [name for name in contents(trained) if name.endswith(UNSAFE)]
         assert not found, f"{found}: loading them would run code; write safetensors or JSON"
@@ -84,6 +109,26 @@ class RecipeContract(ComponentContract):
         part.save(saved)
         trained.rename(tmp_path / "moved")
         assert self.build_trained(saved) is not None
+
+
+class Steps:
+    """Counts the steps of trainings, and breaks one off."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count, self._last = 0, 0
+        begin = training.Course.on_train_batch_start
+
+        def counted(course: training.Course, *given: Any) -> None:
+            self.count += 1
+            if self.count == self._last:
+                raise KeyboardInterrupt
+            begin(course, *given)
+
+        monkeypatch.setattr(training.Course, "on_train_batch_start", counted)
+
+    def stop_at(self, step: int) -> None:
+        """Break off the next training before this step of it, counted from 1."""
+        self.count, self._last = 0, step
 
 
 def train(recipe: Recipe, utterances: list[Utterance], out: Path) -> Path:
