@@ -1,7 +1,8 @@
 """A folder of recordings as a source: audio with ``.txt`` beside it, or a ``manifest.jsonl``.
 
 A manifest row is ``{"audio": path, "text": …, "id": …, "speaker": …, "words": [{"word", "start", "end"}]}`` with times
-in seconds and paths relative to the manifest; everything but ``audio`` is optional.
+in seconds and paths relative to the manifest; everything but ``audio`` is optional. Word times may also lie in the
+files of an aligner (`stlm.prepare.alignments`): a TextGrid beside a recording, or what ``alignments`` names.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from stlm.audio import probe_audio
 from stlm.errors import ConfigError, DataError, StlmError
 from stlm.interfaces.source import Source
+from stlm.prepare.alignments import TimedWord, find_alignment, read_alignment
+from stlm.prepare.placing import placed
 from stlm.types import AudioRef, Rejected, Utterance, Word
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
@@ -32,10 +36,12 @@ class Config:
     """Options of `FolderSource`.
 
     `part` and `parts` hold out a share: with parts=10, part="train" leaves out every tenth utterance, part="test" takes
-    only those. `skip` names audio files to pass over, by path.
+    only those. `skip` names audio files to pass over, by path. `alignments` is a folder with files of word times whose
+    tree is that of the recordings, or a file with the words of all.
     """
 
     path: str = ""
+    alignments: str = ""
     part: str = "all"
     parts: int = 10
     skip: tuple[str, ...] = ()
@@ -50,6 +56,7 @@ class Entry:
     text: str | None
     row: Mapping[str, Any]
     note: str | None = None
+    alignment: Path | None = None
 
 
 class FolderSource(Source):
@@ -60,14 +67,25 @@ class FolderSource(Source):
         part: "all", "train" or "test".
         parts: every `parts`-th recording is a test recording.
         skip: paths of audio files to pass over, as the quarantine list names them.
+        alignments: folder or file of word times; None takes TextGrids beside the recordings.
 
     Raises:
-        DataError: the folder does not exist or holds no audio, or its manifest cannot be read.
+        DataError: the folder does not exist or holds no audio, its manifest cannot be read, or there are no word times.
         ConfigError: unknown part, or a share below one.
     """
 
-    def __init__(self, path: str | Path, part: str = "all", parts: int = 10, skip: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        part: str = "all",
+        parts: int = 10,
+        skip: Collection[str] = (),
+        alignments: str | Path | None = None,
+    ) -> None:
         self.path = Path(path)
+        self.alignments = None if alignments is None else Path(alignments)
+        if self.alignments is not None and not self.alignments.exists():
+            raise DataError(f"{alignments}: no such folder or file, expected word times: check alignments")
         if parts < 1:
             raise ConfigError(f"parts must be 1 or more, got {parts}: every parts-th recording is held out")
         if part not in ("all", "train", "test"):
@@ -92,6 +110,7 @@ class FolderSource(Source):
         """Hash of rows and transcripts, and of size and time of the audio files: mended or added files change it."""
         content = [
             [entry.id, str(entry.audio), entry.text, entry.row, entry.note, *_state(entry.audio)]
+            + ([str(entry.alignment), *_state(entry.alignment)] if entry.alignment else [])
             for entry in self.entries[shard::num_shards]
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -99,7 +118,8 @@ class FolderSource(Source):
     def _entries(self) -> Iterator[Entry]:
         manifest = self.path / "manifest.jsonl"
         if manifest.exists():
-            yield from _manifest_entries(manifest)
+            for entry in _manifest_entries(manifest):
+                yield replace(entry, alignment=self._alignment(Path(entry.row.get("audio", ""))))
             return
         found = sorted(path for path in self.path.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
         names = Counter(path.with_suffix("") for path in found)
@@ -107,7 +127,15 @@ class FolderSource(Source):
             name = audio.relative_to(self.path)
             name = str(name if names[audio.with_suffix("")] > 1 else name.with_suffix(""))
             text, note = _transcript(audio.with_suffix(".txt"))
-            yield Entry(id=name, audio=audio, text=text, row={}, note=note)
+            alignment = self._alignment(audio.relative_to(self.path))
+            yield Entry(id=name, audio=audio, text=text, row={}, note=note, alignment=alignment)
+
+    def _alignment(self, audio: Path) -> Path | None:
+        """The word times of a recording, by its path in the folder."""
+        if self.alignments is not None:
+            return find_alignment(self.alignments, audio.with_suffix(""))
+        grid = (self.path / audio).with_suffix(".TextGrid")
+        return grid if grid.is_file() else None
 
 
 def _state(path: Path) -> tuple[int, int]:
@@ -188,41 +216,47 @@ def read_entry(entry: Entry) -> Iterator[Utterance | Rejected]:
 
 
 def words_of(entry: Entry, audio: AudioRef) -> tuple[Word, ...]:
-    """Words of a manifest row, placed in its text.
+    """Words of a manifest row, or of the file with its word times, placed in its text.
 
     Raises:
-        DataError: a row has no times, or its word is not in the text at its place.
+        DataError: there are no times, or a word is not in the text at its place.
     """
     rows, text = entry.row.get("words") or [], entry.text or ""
     if not isinstance(rows, list):
         raise DataError(f"{entry.id}: words must be a list of word, start and end in seconds, got {rows!r}")
-    words, cursor, folded = [], 0, _folded(text)
-    for index, row in enumerate(rows):
-        try:
-            label = str(row["word"])
-            start, end = (round(float(row[edge]) * audio.sample_rate) for edge in ("start", "end"))
-            score = None if row.get("score") is None else float(row["score"])
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise DataError(f"{entry.id}: words[{index}] needs word, start and end in seconds, got {row!r}") from error
-        place = folded.find(_folded(label), cursor)
-        if place < 0:
-            raise DataError(
-                f"{entry.id}: word {label!r} (words[{index}]) does not occur in the text after character {cursor}: "
-                "word times and text must hold the same words in the same order"
-            )
-        cursor = place + len(label)
+    timed = [_timed(entry.id, index, row) for index, row in enumerate(rows)]
+    if not timed and entry.alignment is not None and text:
+        timed = read_alignment(entry.alignment, entry.audio.stem)
+    try:
+        places = placed(timed, text)
+    except DataError as error:
+        raise DataError(f"{entry.id}: {error}") from error
+    words: list[Word] = []
+    for found in places:
+        start, end = (round(edge * audio.sample_rate) for edge in (found.start, found.end))
         start, end = _clipped(start, end, words[-1].end if words else 0, audio)
         words.append(
             Word(
-                text=text[place:cursor],
+                text=text[found.char_start : found.char_end],
                 start=start,
                 end=end,
-                char_start=place,
-                char_end=cursor,
-                score=score,
+                char_start=found.char_start,
+                char_end=found.char_end,
+                score=found.score,
             )
         )
     return tuple(words)
+
+
+def _timed(id: str, index: int, row: Any) -> TimedWord:
+    try:
+        start, end = float(row["start"]), float(row["end"])
+        if not (isfinite(start) and isfinite(end)):
+            raise ValueError("not finite")
+        score = None if row.get("score") is None else float(row["score"])
+        return TimedWord(label=str(row["word"]), start=start, end=end, score=score)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{id}: words[{index}] needs word, start and end in seconds, got {row!r}") from error
 
 
 def _clipped(start: int, end: int, before: int, audio: AudioRef) -> tuple[int, int]:
@@ -235,12 +269,8 @@ def _clipped(start: int, end: int, before: int, audio: AudioRef) -> tuple[int, i
     return start, end
 
 
-def _folded(text: str) -> str:
-    """Lower case where that keeps the length, so that places in it are places in the text."""
-    return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
-
-
 def build(config: Config) -> FolderSource:
     if not config.path:
         raise ConfigError("source folder needs path: set source.path=DIR")
-    return FolderSource(config.path, part=config.part, parts=config.parts, skip=config.skip)
+    alignments = config.alignments or None
+    return FolderSource(config.path, config.part, config.parts, config.skip, alignments)

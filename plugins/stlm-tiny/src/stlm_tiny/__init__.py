@@ -1,1 +1,1 @@
-"""The systems `tiny-base` and `tiny-expressive`: presets and formats for what the tutorial trains. Data only."""
+"""The systems `tiny-base` and `tiny-expressive`: presets, formats and weights of the tutorial. Data only."""
