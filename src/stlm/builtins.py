@@ -24,7 +24,20 @@ def stlm_interleavers() -> Sequence[Component]:
 
 @hookimpl
 def stlm_sources() -> Sequence[Component]:
-    return [_component("folder", "stlm.prepare.folder", "audio with .txt beside it, or a manifest.jsonl")]
+    corpora = {
+        "librispeech": "LibriSpeech as it is unpacked",
+        "ljspeech": "LJSpeech as it is unpacked",
+        "mls": "one language of Multilingual LibriSpeech as it is unpacked",
+        "common_voice": "one language of Common Voice as it is unpacked",
+    }
+    module = "stlm.prepare.corpora"
+    return [
+        _component("folder", "stlm.prepare.folder", "audio with .txt beside it, or a manifest.jsonl"),
+        *(
+            Component(name=name, factory=f"{module}:{name}", config=f"{module}:Config", summary=summary)
+            for name, summary in corpora.items()
+        ),
+    ]
 
 
 @hookimpl

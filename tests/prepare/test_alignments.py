@@ -264,7 +264,7 @@ def test_a_textgrid_beside_a_recording_is_its_alignment_and_one_file_may_hold_al
     assert [len(found.words) for found in FolderSource(tmp_path).utterances() if isinstance(found, Utterance)] == [0]
     (tmp_path / "all.ctm").write_text(FILES["all.ctm"])
     assert find_alignment(tmp_path / "all.ctm", Path("rec")) == tmp_path / "all.ctm"
-    for alignments in (tmp_path / "all.ctm", None):
+    for alignments in (tmp_path / "all.ctm", ""):
         (tmp_path / "rec.TextGrid").write_text(SHORT)
         (found,) = FolderSource(tmp_path, alignments=alignments).utterances()
         assert isinstance(found, Utterance) and [word.text for word in found.words] == ["The", "dog", "ran"]

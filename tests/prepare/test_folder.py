@@ -202,7 +202,7 @@ def test_a_share_is_held_out_and_the_rest_trained_on(tmp_path: Path, record) -> 
 def test_a_folder_that_cannot_be_used_says_why(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         FolderSource(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"no audio \(.wav, .flac.*and no manifest.jsonl"):
+    with pytest.raises(DataError, match=r"no recording .*\(.wav, .flac.*or a manifest.jsonl"):
         FolderSource(tmp_path)
     with pytest.raises(ConfigError, match="'all', 'train' or 'test', got 'dev'"):
         FolderSource(tmp_path, part="dev")

@@ -254,5 +254,7 @@ def find_alignment(root: Path, recording: Path) -> Path | None:
     """
     if root.is_file():
         return root
-    beside = (root / recording.parent / f"{recording.name}{suffix}" for suffix in SUFFIXES)
+    names = [f"{recording.name}{suffix}" for suffix in SUFFIXES]
+    names.append(f"{recording.name.rpartition('-')[0]}.alignment.txt")  # LibriSpeech-Alignments: one for a chapter
+    beside = (root / recording.parent / name for name in names)
     return next((path for path in beside if path.is_file()), None)
