@@ -33,6 +33,7 @@ def stlm_sources() -> Sequence[Component]:
     module = "stlm.prepare.corpora"
     return [
         _component("folder", "stlm.prepare.folder", "audio with .txt beside it, or a manifest.jsonl"),
+        _component("text", "stlm.prepare.texts", "text alone: .txt, .jsonl or .parquet"),
         *(
             Component(name=name, factory=f"{module}:{name}", config=f"{module}:Config", summary=summary)
             for name, summary in corpora.items()
