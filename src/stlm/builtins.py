@@ -42,5 +42,24 @@ def stlm_sources() -> Sequence[Component]:
 
 
 @hookimpl
+def stlm_stages() -> Sequence[Component]:
+    module = "stlm.prepare.stages"
+    return [
+        Component(
+            name="align",
+            factory=f"{module}:build_align",
+            config=f"{module}:AlignConfig",
+            summary="word times by an aligner, where a source brings none",
+        ),
+        Component(
+            name="check_words",
+            factory=f"{module}:build_check_words",
+            config=f"{module}:CheckWordsConfig",
+            summary="takes word times away that cannot be right, and says why",
+        ),
+    ]
+
+
+@hookimpl
 def stlm_runners() -> Sequence[Component]:
     return [_component("local", "stlm.prepare.local", "processes on this machine")]

@@ -1,0 +1,146 @@
+"""Steps between a source and the encoders: word times by an aligner, and a check that word times can be believed.
+
+```
+stlm prepare source=folder source.path=DIR out=OUT \\
+    'stages=[{name: align, aligner: {name: ctc, path: DIR}}, {name: check_words}]'
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from stlm.audio import read_audio
+from stlm.errors import ConfigError, StlmError
+from stlm.interfaces import Aligner
+from stlm.interfaces.stage import Stage
+from stlm.plugin import default_registry
+from stlm.types import Audio, Rejected, Utterance
+
+WITHOUT_WORDS = "utterance without word times"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignConfig:
+    """Options of `AlignStage`.
+
+    Args:
+        aligner: component with its options.
+        again: align utterances that have word times already, too.
+    """
+
+    aligner: dict[str, Any] = field(default_factory=dict[str, Any])
+    again: bool = False
+
+
+class AlignStage(Stage):
+    """Gives word times to utterances with speech and text; one that cannot be aligned is noted and goes on without."""
+
+    def __init__(self, config: AlignConfig, aligner: Aligner | None = None) -> None:
+        self.config = config
+        if aligner is not None:
+            self.aligner = aligner
+
+    @cached_property
+    def aligner(self) -> Aligner:
+        options = dict(self.config.aligner)
+        return default_registry().build("aligner", options.pop("name"), options)
+
+    def apply(self, utterances: Iterable[Utterance | Rejected]) -> Iterator[Utterance | Rejected]:
+        for item in utterances:
+            if (
+                isinstance(item, Rejected)
+                or item.audio is None
+                or not item.text
+                or (item.words and not self.config.again)
+            ):
+                yield item
+                continue
+            try:
+                audio = item.audio if isinstance(item.audio, Audio) else read_audio(item.audio)
+                yield replace(item, words=self.aligner.align(audio, item.text))
+            except StlmError as error:
+                yield _noted(item, str(error))
+                yield replace(item, words=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckWordsConfig:
+    """Options of `CheckWordsStage`; order, overlap and times beyond the audio are errors always.
+
+    Args:
+        shortest, longest: seconds that a word may last.
+        coverage: least share of the text's letters that words with times hold.
+        most_letters: a second of a word; faster speech is a wrong alignment.
+        least_score: of the worst word, where the aligner gives scores; 0 lets all pass.
+    """
+
+    shortest: float = 0.02
+    longest: float = 3.0
+    coverage: float = 0.8
+    most_letters: float = 50.0
+    least_score: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shortest < self.longest or not 0 <= self.coverage <= 1 or self.most_letters <= 0:
+            raise ConfigError(
+                "stage check_words needs 0 <= shortest < longest, coverage in 0..1 and most_letters above 0, got "
+                f"{self}"
+            )
+
+
+class CheckWordsStage(Stage):
+    """Takes the word times from utterances where they cannot be right, and says why."""
+
+    def __init__(self, config: CheckWordsConfig) -> None:
+        self.config = config
+
+    def apply(self, utterances: Iterable[Utterance | Rejected]) -> Iterator[Utterance | Rejected]:
+        for item in utterances:
+            reason = self.doubt(item) if isinstance(item, Utterance) and item.words else None
+            if reason is None or isinstance(item, Rejected):
+                yield item
+            else:
+                yield _noted(item, reason)
+                yield replace(item, words=())
+
+    def doubt(self, item: Utterance) -> str | None:
+        """Why the words' times cannot be right; None where they can."""
+        config = self.config
+        rate = item.audio.sample_rate if item.audio else 1
+        for word in item.words:
+            seconds, letters = (word.end - word.start) / rate, _letters(word.text)
+            at = f"word {word.text!r} at {word.start / rate:.2f} s"
+            if not config.shortest <= seconds <= config.longest:
+                return f"{at} lasts {seconds:.3f} s, expected {config.shortest:g} to {config.longest:g}"
+            if letters / seconds > config.most_letters:
+                most = f"{config.most_letters:g} a second"
+                return f"{at} has {letters} letters in {seconds:.3f} s, expected at most {most}"
+            if word.score is not None and word.score < config.least_score:
+                return f"{at} has score {word.score:.3g}, expected at least {config.least_score:g}"
+        share = sum(_letters(word.text) for word in item.words) / max(1, _letters(item.text or ""))
+        if share < config.coverage:
+            return f"{share:.0%} of the text's letters have times, expected at least {config.coverage:.0%}"
+        return None
+
+
+def build_align(config: AlignConfig) -> AlignStage:
+    if "name" not in config.aligner:
+        raise ConfigError(f"stage align: aligner is {config.aligner}, expected a component: aligner={{name: ctc, …}}")
+    return AlignStage(config)
+
+
+def build_check_words(config: CheckWordsConfig) -> CheckWordsStage:
+    return CheckWordsStage(config)
+
+
+def _noted(item: Utterance, reason: str) -> Rejected:
+    reason = reason if reason.startswith(item.id) else f"{item.id}: {reason}"
+    return Rejected(id=item.id, uri=getattr(item.audio, "uri", None), reason=reason, kept_as=WITHOUT_WORDS)
+
+
+def _letters(text: str) -> int:
+    return sum(letter.isalnum() for letter in text)

@@ -1,0 +1,99 @@
+"""Word times are added where they lack, and taken away where they cannot be right, never silently."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stlm.errors import ConfigError, DataError
+from stlm.interfaces import Aligner
+from stlm.prepare.stages import AlignConfig, AlignStage, CheckWordsConfig, CheckWordsStage, build_align
+from stlm.testing.contracts import StageContract
+from stlm.testing.factories import make_corpus
+from stlm.testing.fakes import EvenAligner
+from stlm.types import Audio, Rejected, Utterance, Word
+
+
+class TestAlign(StageContract):
+    component = "align"
+
+    @pytest.fixture
+    def stage(self) -> AlignStage:
+        return AlignStage(AlignConfig(aligner={"name": "even"}, again=True), EvenAligner())
+
+
+class TestCheckWords(StageContract):
+    component = "check_words"
+
+    @pytest.fixture
+    def stage(self) -> CheckWordsStage:
+        return CheckWordsStage(CheckWordsConfig())
+
+
+def spoken(id: str = "a", text: str | None = "One, two!", **more: object) -> Utterance:
+    silence = Audio(samples=np.zeros(16000, np.float32), sample_rate=16000)
+    return Utterance(id=id, audio=silence, text=text, **more)  # type: ignore[arg-type]
+
+
+def test_speech_with_text_gets_words_and_the_rest_passes_by() -> None:
+    stage = AlignStage(AlignConfig(aligner={"name": "even"}), EvenAligner())
+    done = make_corpus(1, seed=0)[0]
+    assert done.words
+    one, two, three, four = stage.apply([spoken(), spoken("b", None), Utterance(id="c", text="only text"), done])
+    assert isinstance(one, Utterance) and [word.text for word in one.words] == ["One", "two"]
+    assert [item.id for item in (two, three)] == ["b", "c"] and four is done
+    assert not any(item.words for item in (two, three) if isinstance(item, Utterance))
+    (again,) = AlignStage(AlignConfig(aligner={"name": "even"}, again=True), EvenAligner()).apply([done])
+    assert isinstance(again, Utterance) and again.words != done.words
+
+
+def test_what_cannot_be_aligned_goes_on_without_words_and_is_noted() -> None:
+    class Refuses(Aligner):
+        def align(self, audio: Audio, text: str) -> tuple[Word, ...]:
+            raise DataError("no letters in the text")
+
+    note, kept = AlignStage(AlignConfig(aligner={"name": "x"}), Refuses()).apply([spoken()])
+    assert isinstance(note, Rejected) and note.reason == "a: no letters in the text"
+    assert note.kept_as == "utterance without word times"
+    assert isinstance(kept, Utterance) and (kept.id, kept.text, kept.words) == ("a", "One, two!", ())
+
+
+def word(text: str, start: float, end: float, place: int, score: float | None = None) -> Word:
+    first, last = round(16000 * start), round(16000 * end)
+    return Word(text=text, start=first, end=last, char_start=place, char_end=place + len(text), score=score)
+
+
+GOOD = (word("One", 0.1, 0.3, 0, 0.9), word("two", 0.3, 0.6, 5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "reason"),
+    [
+        (GOOD, {}, None),
+        (GOOD, {"least_score": 0.6}, "word 'two' at 0.30 s has score 0.5, expected at least 0.6"),
+        (GOOD[:1], {}, "50% of the text's letters have times, expected at least 80%"),
+        (GOOD[:1], {"coverage": 0.5}, None),
+        ((GOOD[0], word("two", 0.3, 0.31, 5)), {}, "lasts 0.010 s, expected 0.02 to 3"),
+        ((GOOD[0], word("two", 0.3, 0.9, 5)), {"longest": 0.5}, "lasts 0.600 s, expected 0.02 to 0.5"),
+        ((GOOD[0], word("two", 0.3, 0.33, 5)), {}, "has 3 letters in 0.030 s, expected at most 50 a second"),
+    ],
+)
+def test_doubtful_times_are_taken_away_with_a_reason(
+    words: tuple[Word, ...], options: dict[str, float], reason: str | None
+) -> None:
+    item = spoken(words=words)
+    found = list(CheckWordsStage(CheckWordsConfig(**options)).apply([item]))
+    if reason is None:
+        assert len(found) == 1 and found[0] is item
+    else:
+        note, kept = found
+        assert isinstance(note, Rejected) and reason in note.reason and note.reason.startswith("a: ")
+        assert isinstance(kept, Utterance) and kept.words == () and kept.text == item.text
+
+
+def test_impossible_options_are_config_errors() -> None:
+    with pytest.raises(ConfigError, match="expected a component: aligner="):
+        build_align(AlignConfig())
+    for options in ({"shortest": 4.0}, {"coverage": 1.5}, {"most_letters": 0.0}):
+        with pytest.raises(ConfigError, match="check_words needs"):
+            CheckWordsConfig(**options)
