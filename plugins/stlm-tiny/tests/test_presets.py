@@ -49,10 +49,11 @@ def test_their_weights_come_with_them_and_speak(monkeypatch: pytest.MonkeyPatch)
             assert np.abs(made.samples).max() > 0.05
 
 
-def test_no_file_of_weights_is_larger_than_ten_megabytes() -> None:
+def test_the_weights_are_small_and_nothing_else() -> None:
     folder = resources.files("stlm_tiny") / "weights"
-    sizes = {path.name: path.stat().st_size for path in Path(str(folder)).rglob("*") if path.is_file()}
-    assert len(sizes) > 8 and max(sizes.values()) < 10e6
+    files = [path for path in Path(str(folder)).rglob("*") if path.is_file()]
+    assert 0 < sum(path.stat().st_size for path in files) < 10 * 2**20
+    assert {path.suffix for path in files} == {".json", ".yaml", ".safetensors", ".model", ".txt"}
 
 
 def test_a_checkpoint_goes_before_the_weights_that_come_along(tmp_path: Path) -> None:
