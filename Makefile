@@ -65,7 +65,7 @@ $(STAMP): pyproject.toml constraints.txt $(PLUGINS)
 	echo "set-up took $$seconds s"
 
 demo: $(STAMP) ## set-up if needed, then from audio to report.html in OUT
-	$(BIN)/stlm demo --system tiny-base --out $(OUT)
+	$(BIN)/stlm demo --system tiny-base --minutes 13 --out $(OUT)
 
 test: lint types ## set-up if needed, lint, types, then the quick tests
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
