@@ -16,13 +16,13 @@ import pytest
 from stlm.testing import contracts
 
 
-def call(suite: Any, contract: type, law: str, part: Any, directory: Path) -> None:
+def call(suite: Any, contract: type, law: str, part: Any, given: dict[str, Any]) -> None:
     """Call one law as pytest would, with the part for the contract's own fixture, once for each parameter."""
     method = getattr(suite, law)
     marks = [mark for mark in getattr(method, "pytestmark", []) if mark.name == "parametrize"]
     choices = [{mark.args[0]: value} for mark in marks for value in mark.args[1]] or [{}]
     for choice in choices:
-        known = {"tmp_path": directory, **choice}
+        known = {**given, **choice}
         names = inspect.signature(method).parameters
         method(**{name: find(suite, contract, name, known, part) for name in names})
 
@@ -44,9 +44,10 @@ def outcome(contract: str, part: Callable[[], Any], law: str, reload: Callable[[
     load = {name: (lambda self, place: reload(place)) for name in ("reload", "build_trained")} if reload else {}
     members = {"mirrored": True, **load}
     suite = type(f"Test{contract}", (kind,), members)()
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as monkeypatch:
         try:
-            call(suite, kind, f"test_{law}", part(), Path(directory))
+            given = {"tmp_path": Path(directory), "monkeypatch": monkeypatch}
+            call(suite, kind, f"test_{law}", part(), given)
         except pytest.skip.Exception:
             return "skipped"
         except (Exception, pytest.fail.Exception):

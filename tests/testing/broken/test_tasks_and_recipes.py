@@ -5,7 +5,11 @@ import time
 from dataclasses import replace
 
 import pytest
+import pytorch_lightning as pl
+import torch
+from safetensors.torch import save_file
 
+from stlm.learn.training import TrainingOptions, train_module
 from stlm.testing import fakes
 from stlm.types import TextSpan
 
@@ -81,6 +85,27 @@ class WritesAPickle(Recipe):
         (out / "model.pt").write_bytes(b"")
 
 
+class Slope(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.slope = torch.nn.Parameter(torch.zeros(1))
+
+    def training_step(self, batch, index):
+        return {"loss": (self.slope * batch - 1).square().sum()}
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+class BeginsItsDataAnew(Recipe):
+    def train(self, utterances, out):
+        super().train(utterances, out)
+        module, places = Slope(), itertools.count(1)
+        options = TrainingOptions(max_steps=4, checkpoint_every=1, report_every=4, accelerator="cpu")
+        train_module(module, lambda rng: torch.tensor([float(next(places))]), out, options, label="slope")
+        save_file(module.state_dict(), out / "slope.safetensors")
+
+
 class TrainsAnEncoder(Recipe):
     def train(self, utterances, out):
         fakes.EnergyEncoder().save(out)
@@ -115,6 +140,7 @@ TASK = [
         ("a_scorer_blind_to_the_prompt_gets_exactly_chance", "groups_of_a_mirrored_task_show_every_answer"),
     ),
     ("RecipeContract", StampsTheTime, ("equal_data_give_equal_files",)),
+    ("RecipeContract", BeginsItsDataAnew, ("an_interrupted_training_goes_on_to_the_same_weights",)),
     ("RecipeContract", WritesNothing, ("it_writes_files",)),
     ("RecipeContract", NeedsALength, ("it_reads_utterances_from_any_iterable",)),
     ("RecipeContract", WritesAPickle, ("nothing_that_it_writes_is_a_pickle",)),
