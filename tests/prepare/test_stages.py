@@ -19,7 +19,7 @@ class TestAlign(StageContract):
 
     @pytest.fixture
     def stage(self) -> AlignStage:
-        return AlignStage(AlignConfig(aligner={"name": "even"}, again=True), EvenAligner())
+        return AlignStage(EvenAligner(), again=True)
 
 
 class TestCheckWords(StageContract):
@@ -36,14 +36,14 @@ def spoken(id: str = "a", text: str | None = "One, two!", **more: object) -> Utt
 
 
 def test_speech_with_text_gets_words_and_the_rest_passes_by() -> None:
-    stage = AlignStage(AlignConfig(aligner={"name": "even"}), EvenAligner())
+    stage = AlignStage(EvenAligner())
     done = make_corpus(1, seed=0)[0]
     assert done.words
     one, two, three, four = stage.apply([spoken(), spoken("b", None), Utterance(id="c", text="only text"), done])
     assert isinstance(one, Utterance) and [word.text for word in one.words] == ["One", "two"]
     assert [item.id for item in (two, three)] == ["b", "c"] and four is done
     assert not any(item.words for item in (two, three) if isinstance(item, Utterance))
-    (again,) = AlignStage(AlignConfig(aligner={"name": "even"}, again=True), EvenAligner()).apply([done])
+    (again,) = AlignStage(EvenAligner(), again=True).apply([done])
     assert isinstance(again, Utterance) and again.words != done.words
 
 
@@ -52,7 +52,7 @@ def test_what_cannot_be_aligned_goes_on_without_words_and_is_noted() -> None:
         def align(self, audio: Audio, text: str) -> tuple[Word, ...]:
             raise DataError("no letters in the text")
 
-    note, kept = AlignStage(AlignConfig(aligner={"name": "x"}), Refuses()).apply([spoken()])
+    note, kept = AlignStage(Refuses()).apply([spoken()])
     assert isinstance(note, Rejected) and note.reason == "a: no letters in the text"
     assert note.kept_as == "utterance without word times"
     assert isinstance(kept, Utterance) and (kept.id, kept.text, kept.words) == ("a", "One, two!", ())

@@ -30,7 +30,8 @@ SILENCES = {"", "<eps>", "<silence>", "sil", "sp", "<sil>"}
 SUFFIXES = (".TextGrid", ".json", ".csv", ".ctm")
 """Of files that belong to one recording, in the order in which they are looked for."""
 WORDS_TIER = re.compile(r"(.* - )?words?", re.IGNORECASE)
-TOKEN = re.compile(r'"(?:[^"]|"")*"|<\w+>|\[[^\]]*\]|![^\n]*|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|[^\s"<\[!]+')
+NUMBER = r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
+TOKEN = re.compile(rf'"(?:[^"]|"")*"|<\w+>|\[[^\]]*\]|![^\n]*|{NUMBER}|[^\s"<\[!]+')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +79,10 @@ def read_alignment(path: Path, recording: str) -> list[TimedWord]:
             found = _librispeech(text, recording)
         else:
             expected = ", ".join((*SUFFIXES, ".alignment.txt"))
-            raise DataError(f"{path}: unknown kind of word times, expected {expected}")
+            raise DataError(f"unknown kind of word times, expected {expected}")
         words = [word for word in found if word.label.strip().lower() not in SILENCES]
     except DataError as error:
-        raise error if str(error).startswith(str(path)) else DataError(f"{path}: {error}") from error
+        raise DataError(f"{path}: {error}") from error
     except (ValueError, KeyError, TypeError, IndexError, StopIteration, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path}: cannot be read as word times ({type(error).__name__}: {error}): write them again"
@@ -129,7 +130,7 @@ def _values(text: str) -> Iterator[str | float | bool]:
             yield token[1:-1].replace('""', '"')
         elif token in ("<exists>", "<absent>"):
             yield token == "<exists>"
-        elif re.fullmatch(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", token):
+        elif re.fullmatch(NUMBER, token):
             yield float(token)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from stlm.errors import DataError
-from stlm.prepare.recorded import Config, Entry, RecordedSource
+from stlm.prepare.recorded import Config, Entry, RecordedSource, not_utf8
 
 __all__ = ["Config", "FolderSource", "build"]
 
@@ -57,10 +57,7 @@ def _transcript(path: Path) -> tuple[str | None, str | None]:
     except FileNotFoundError:
         text = ""
     except UnicodeDecodeError as error:
-        return None, (
-            f"the transcript {path.name} is no UTF-8 (byte {error.start} is 0x{error.object[error.start]:02x}): "
-            "convert it, for example with `iconv -f LATIN1 -t UTF-8`"
-        )
+        return None, f"the transcript {path.name} {not_utf8(error)}"
     except OSError as error:
         return None, f"the transcript {path.name} cannot be read ({error.strerror}): expected a text file"
     return text or None, None if text else f"no transcript: expected {path.name} beside it with the spoken words"

@@ -25,6 +25,7 @@ from stlm.types import AudioRef, Rejected, Utterance, Word
 ROUNDING = 0.025
 """Seconds by which a word may leave the audio or overlap the word before and is clipped; aligners round to frames.
 More is an error."""
+WITHOUT_WORDS = "utterance without word times"
 LABELS = ("emotion", "style", "sentiment", "intent", "topic", "gender", "language")
 
 
@@ -71,6 +72,9 @@ class RecordedSource(Source):
         ConfigError: unknown part, or a share below one.
     """
 
+    expected: ClassVar[str]
+    """What the folder should hold, for messages."""
+
     def __init__(self, config: Config) -> None:
         self.path, part, parts = Path(config.path), config.part, config.parts
         if parts < 1:
@@ -91,9 +95,6 @@ class RecordedSource(Source):
         keep = {"all": lambda _: True, "train": lambda i: i % parts != 0, "test": lambda i: i % parts == 0}[part]
         self.entries = [self._aligned(entry) for index, entry in enumerate(entries) if keep(index)]
 
-    expected: ClassVar[str]
-    """What the folder should hold, for messages."""
-
     @abstractmethod
     def entries_of_corpus(self) -> Iterator[Entry]:
         """All entries, in an order that is always the same."""
@@ -109,8 +110,8 @@ class RecordedSource(Source):
         """Hash of rows and transcripts, and of size and time of the audio files and word times: what was mended or
         added changes it."""
         content = [
-            [entry.id, str(entry.audio), entry.text, entry.row, entry.note, *_state(entry.audio)]
-            + ([str(entry.alignment), *_state(entry.alignment)] if entry.alignment else [])
+            [entry.id, str(entry.audio), entry.text, entry.row, entry.note, *state_of(entry.audio)]
+            + ([str(entry.alignment), *state_of(entry.alignment)] if entry.alignment else [])
             for entry in self.entries[shard::num_shards]
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -126,7 +127,13 @@ class RecordedSource(Source):
         return replace(entry, alignment=find_alignment(self.alignments, place))
 
 
-def _state(path: Path) -> tuple[int, int]:
+def not_utf8(error: UnicodeDecodeError) -> str:
+    """What is wrong with a text, and how to mend it."""
+    found = f"byte {error.start} is 0x{error.object[error.start]:02x}"
+    return f"is no UTF-8 ({found}): convert it, for example with `iconv -f LATIN1 -t UTF-8`"
+
+
+def state_of(path: Path) -> tuple[int, int]:
     """Size and time of a file; -1 where there is none."""
     try:
         found = path.stat()
@@ -161,7 +168,7 @@ def read_entry(entry: Entry) -> Iterator[Utterance | Rejected]:
     try:
         yield Utterance(**plain, words=words_of(entry, audio))
     except StlmError as error:
-        yield Rejected(id=entry.id, uri=uri, reason=str(error), kept_as="utterance without word times")
+        yield Rejected(id=entry.id, uri=uri, reason=str(error), kept_as=WITHOUT_WORDS)
         yield Utterance(**plain)
 
 

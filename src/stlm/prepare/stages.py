@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 from stlm.audio import read_audio
@@ -18,9 +17,8 @@ from stlm.errors import ConfigError, StlmError
 from stlm.interfaces import Aligner
 from stlm.interfaces.stage import Stage
 from stlm.plugin import default_registry
+from stlm.prepare.recorded import WITHOUT_WORDS
 from stlm.types import Audio, Rejected, Utterance
-
-WITHOUT_WORDS = "utterance without word times"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,24 +37,12 @@ class AlignConfig:
 class AlignStage(Stage):
     """Gives word times to utterances with speech and text; one that cannot be aligned is noted and goes on without."""
 
-    def __init__(self, config: AlignConfig, aligner: Aligner | None = None) -> None:
-        self.config = config
-        if aligner is not None:
-            self.aligner = aligner
-
-    @cached_property
-    def aligner(self) -> Aligner:
-        options = dict(self.config.aligner)
-        return default_registry().build("aligner", options.pop("name"), options)
+    def __init__(self, aligner: Aligner, *, again: bool = False) -> None:
+        self.aligner, self.again = aligner, again
 
     def apply(self, utterances: Iterable[Utterance | Rejected]) -> Iterator[Utterance | Rejected]:
         for item in utterances:
-            if (
-                isinstance(item, Rejected)
-                or item.audio is None
-                or not item.text
-                or (item.words and not self.config.again)
-            ):
+            if isinstance(item, Rejected) or item.audio is None or not item.text or (item.words and not self.again):
                 yield item
                 continue
             try:
@@ -130,7 +116,8 @@ class CheckWordsStage(Stage):
 def build_align(config: AlignConfig) -> AlignStage:
     if "name" not in config.aligner:
         raise ConfigError(f"stage align: aligner is {config.aligner}, expected a component: aligner={{name: ctc, …}}")
-    return AlignStage(config)
+    options = dict(config.aligner)
+    return AlignStage(default_registry().build("aligner", options.pop("name"), options), again=config.again)
 
 
 def build_check_words(config: CheckWordsConfig) -> CheckWordsStage:

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from stlm.errors import ConfigError, DataError
 from stlm.interfaces.source import Source
+from stlm.prepare.recorded import not_utf8, state_of
 from stlm.types import Rejected, Utterance
 
 SUFFIXES = (".txt", ".jsonl", ".parquet", ".txt.gz", ".jsonl.gz")
@@ -68,7 +69,7 @@ class TextSource(Source):
 
     def fingerprint(self, shard: int = 0, num_shards: int = 1) -> str:
         """Hash of names, sizes and times of the files."""
-        states = [[str(file), (found := file.stat()).st_size, found.st_mtime_ns] for file in self.files]
+        states = [[str(file), *state_of(file)] for file in self.files]
         return hashlib.sha256(json.dumps(states).encode()).hexdigest()
 
 
@@ -117,10 +118,7 @@ def _decoded(content: bytes) -> str | DataError:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return DataError(
-            f"is no UTF-8 (byte {error.start} is 0x{error.object[error.start]:02x}): convert it, for example with "
-            "`iconv -f LATIN1 -t UTF-8`"
-        )
+        return DataError(not_utf8(error))
 
 
 def _value(line: bytes, field: str) -> str | DataError:
