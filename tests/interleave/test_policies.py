@@ -10,6 +10,7 @@ import pytest
 from stlm.errors import ConfigError, DataError
 from stlm.interleave import Parallel, Sentence, Unimodal, WordSpans, WordTranscript, word_spans
 from stlm.testing.contracts import InterleaverContract
+from stlm.testing.contracts.interleaver import spoken_shares
 from stlm.testing.documents import plain
 from stlm.testing.factories import EXPRESSIVE_STREAMS, make_corpus, make_utterance
 from stlm.types import Marker, SpeechSpan, TextSpan, TextUnits, Utterance, Word, text_boundaries
@@ -260,3 +261,21 @@ def test_text_ids_that_straddle_a_cut_are_dropped() -> None:
     }
     assert spans["One two."] == [0] and spans["One two. Three! Four five"] == [0, 1, 2]
     assert spans[" Three!"] is None and spans[" Four five"] is None and spans["One two. Three!"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_words", [12, 80])
+@pytest.mark.parametrize(
+    "policy", [WordSpans(), Sentence(), Sentence(speech_share=0.3)], ids=lambda item: type(item).__name__
+)
+def test_speech_has_its_share_of_the_words_within_one_percent(policy, num_words: int) -> None:
+    expected = policy.expected_speech(num_words)
+    assert spoken_shares(policy, num_words, draws=100_000).mean() == pytest.approx(expected, rel=0.01)
+
+
+def test_spans_of_the_paper_give_speech_a_third_of_long_utterances_and_more_of_short_ones() -> None:
+    policy = WordSpans()
+    assert policy.expected_speech(100_000) == pytest.approx(10 / 30, rel=0.001)  # mean lengths 10 and 20
+    assert policy.expected_speech(5) == 0.5  # never longer than its first span
+    assert WordSpans((1, 1), (1, 1)).expected_speech(3) == 0.5
+    assert WordSpans((1, 1), (2, 2)).expected_speech(4) == pytest.approx((3 / 4 + 2 / 4) / 2)  # by hand: SSTS, TSST

@@ -23,7 +23,8 @@ class Interleaver(ABC):
     shown word appears in it. Choosing ids is the codec's task.
 
     **Implement** ``interleave``; override ``accepts`` if some utterances cannot be used, ``reads`` if the policy looks
-    at some fields only (the feed then leaves the others unread), and ``is_random`` if it never draws.
+    at some fields only (the feed then leaves the others unread), ``is_random`` if it never draws, and
+    ``expected_speech`` if it can be told.
 
     **For free**: resampling at every epoch, mixture, packing, resume, contract tests.
 
@@ -49,6 +50,10 @@ class Interleaver(ABC):
     @abstractmethod
     def interleave(self, utterance: Utterance, rng: np.random.Generator) -> Document:
         """One random document of the utterance."""
+
+    def expected_speech(self, num_words: int) -> float | None:
+        """Of the words shown of an utterance of so many, the share in speech, on average; None if it cannot be told."""
+        return None
 
     def accepts(self, utterance: Utterance) -> bool:
         """Whether the utterance has what this policy needs (words, streams, text)."""

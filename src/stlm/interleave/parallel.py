@@ -47,6 +47,9 @@ class Parallel(Interleaver):
     def is_random(self) -> bool:
         return self.task == "both"
 
+    def expected_speech(self, num_words: int) -> float:
+        return 0.5
+
     def accepts(self, utterance: Utterance) -> bool:
         return utterance.has_speech and bool(utterance.text)
 

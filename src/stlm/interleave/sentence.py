@@ -30,6 +30,9 @@ class Sentence(WordPolicy):
         self.ends = ends
         self.layout = layout
 
+    def expected_speech(self, num_words: int) -> float:
+        return self.speech_share
+
     def interleave(self, utterance: Utterance, rng: np.random.Generator) -> Document:
         words, text = words_of(utterance, self), utterance.text or ""
         cuts = text_boundaries(text, words)

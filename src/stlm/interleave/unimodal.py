@@ -37,6 +37,9 @@ class Unimodal(Interleaver):
     def is_random(self) -> bool:
         return False
 
+    def expected_speech(self, num_words: int) -> float:
+        return float(self.modality == "speech")
+
     def accepts(self, utterance: Utterance) -> bool:
         return bool(utterance.text) if self.modality == "text" else utterance.has_speech
 

@@ -44,6 +44,18 @@ class WordSpans(WordPolicy):
         self.ranges = (text_words, speech_words)
         self.layout = layout
 
+    def expected_speech(self, num_words: int) -> float:
+        """Exact: by the length of the first span, whose share is known, and what is left, which is shorter.
+
+        A third of a long utterance with the paper's lengths; nearly half of one that is hardly longer than a span.
+        """
+        spoken = np.zeros((2, num_words + 1))  # of so many words, the first span being text, or speech
+        for left in range(1, num_words + 1):
+            for is_speech, (least, most) in enumerate(self.ranges):
+                taken = np.minimum(np.arange(least, most + 1), left)
+                spoken[is_speech, left] = (is_speech * taken + spoken[1 - is_speech, left - taken]).mean()
+        return float(spoken[:, num_words].mean() / num_words)
+
     def interleave(self, utterance: Utterance, rng: np.random.Generator) -> Document:
         words, cuts = words_of(utterance, self), text_boundaries(utterance.text or "", utterance.words)
         spans: list[Span] = []

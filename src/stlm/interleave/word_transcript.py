@@ -25,6 +25,9 @@ class WordTranscript(WordPolicy):
         self.text_first = text_first
         self.layout = layout
 
+    def expected_speech(self, num_words: int) -> float:
+        return 0.5
+
     def interleave(self, utterance: Utterance, rng: np.random.Generator) -> Document:
         words, cuts = words_of(utterance, self), text_boundaries(utterance.text or "", utterance.words)
         text_first = bool(rng.integers(2)) if self.text_first is None else self.text_first

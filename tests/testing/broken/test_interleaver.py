@@ -82,6 +82,11 @@ class ReadsMoreThanItSays(Unimodal):
         super().__init__("text")
 
 
+class SpeaksLessThanItSays(Spans):
+    def expected_speech(self, num_words):
+        return super().expected_speech(num_words) + 0.2
+
+
 class HidesALambda(Spans):
     def __init__(self):
         super().__init__()
@@ -106,6 +111,7 @@ INTERLEAVE = [
     ("InterleaverContract", ReturnsAList, ("spans_are_text_raw_speech_or_markers",)),
     ("InterleaverContract", SaysItNeverDraws, ("a_policy_that_never_draws_gives_one_document",)),
     ("InterleaverContract", ReadsMoreThanItSays, ("it_looks_at_no_more_than_it_says",)),
+    ("InterleaverContract", SpeaksLessThanItSays, ("speech_has_the_share_that_is_declared",)),
     ("InterleaverContract", HidesALambda, ("it_pickles",)),
 ]
 

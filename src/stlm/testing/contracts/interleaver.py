@@ -101,7 +101,7 @@ class InterleaverContract(ComponentContract):
     def test_every_word_appears_once(self, interleaver: Interleaver, accepted: list[Utterance]) -> None:
         for utterance, seed in draws(accepted):
             document = interleaver.interleave(utterance, np.random.default_rng(seed))
-            written, spoken = words_in_text(document), words_in_speech(document, utterance)
+            written, spoken = words_in_text(document), words_in_speech(document, owners_of(utterance))
             wanted = range(len(re.findall(r"word\d+", utterance.text or "")))
             if self.shows_both:
                 assert written == list(wanted) and (spoken == list(wanted) or not utterance.words)
@@ -114,7 +114,7 @@ class InterleaverContract(ComponentContract):
         for utterance, seed in draws(accepted):
             document = interleaver.interleave(utterance, np.random.default_rng(seed))
             spans = [span for span in document if isinstance(span, SpeechSpan)]
-            words = words_in_speech(document, utterance)
+            words = words_in_speech(document, owners_of(utterance))
             for name, units in utterance.streams.items():
                 shown = [int(code) for span in spans if name in span.streams for code in span.streams[name].codes[:, 0]]
                 if not utterance.words:
@@ -124,6 +124,15 @@ class InterleaverContract(ComponentContract):
                         int(code) for word in words for code in utterance.slice(word, word + 1)[name].codes[:, 0]
                     ]
                 assert shown == expected
+
+    @pytest.mark.parametrize("num_words", [1, 12, 60])
+    def test_speech_has_the_share_that_is_declared(self, interleaver: Interleaver, num_words: int) -> None:
+        expected = interleaver.expected_speech(num_words)
+        if expected is None:
+            pytest.skip("the policy does not say which share of the words is speech")
+        shares = spoken_shares(interleaver, num_words, draws=500)
+        error = max(shares.std() / len(shares) ** 0.5, 1e-9)
+        assert abs(shares.mean() - expected) < 5 * error, f"{shares.mean():.3f}, declared {expected:.3f}"
 
     def test_the_utterance_is_left_as_it_was(self, interleaver: Interleaver, accepted: list[Utterance]) -> None:
         for utterance in accepted:
@@ -144,6 +153,19 @@ def draws(utterances: list[Utterance]) -> Iterator[tuple[Utterance, int]]:
             yield utterance, seed
 
 
+def spoken_shares(interleaver: Interleaver, num_words: int, *, draws: int) -> np.ndarray:
+    """``float64[draws]``: of the words that a random document of an utterance of so many shows, the share in speech."""
+    streams = (make_spec("hubert", size=60_000),)
+    (utterance,) = make_corpus(1, least_words=num_words, most_words=num_words, streams=streams, distinct=True)
+    owners, rng = owners_of(utterance), np.random.default_rng(0)
+    shares = np.zeros(draws)
+    for place in range(draws):
+        document = interleaver.interleave(utterance, rng)
+        spoken = len(words_in_speech(document, owners))
+        shares[place] = spoken / (spoken + len(words_in_text(document)))
+    return shares
+
+
 def words_in_text(document: Document) -> list[int]:
     """Numbers of the words in the text spans, in order."""
     return [
@@ -151,19 +173,24 @@ def words_in_text(document: Document) -> list[int]:
     ]
 
 
-def words_in_speech(document: Document, utterance: Utterance) -> list[int]:
-    """Numbers of the words whose frames the speech spans show, in order, by the fastest stream."""
+Owners = tuple[str, dict[int, int]]
+"""The fastest stream of an utterance whose codes are all different, and the word that owns each code."""
+
+
+def owners_of(utterance: Utterance) -> Owners:
     if not utterance.streams:
-        return []
+        return "", {}
     name = max(utterance.streams, key=lambda key: utterance.streams[key].spec.frame_rate_hz)
-    owner = {
-        int(code): word
-        for word in range(len(utterance.words))
-        for code in utterance.slice(word, word + 1)[name].codes[:, 0]
-    }
+    words = range(len(utterance.words))
+    return name, {int(code): word for word in words for code in utterance.slice(word, word + 1)[name].codes[:, 0]}
+
+
+def words_in_speech(document: Document, owners: Owners) -> list[int]:
+    """Numbers of the words whose frames the speech spans show, in order."""
+    name, owner = owners
     found: list[int] = []
     for span in document:
         if isinstance(span, SpeechSpan) and name in span.streams:
-            words = [owner[int(code)] for code in span.streams[name].codes[:, 0] if int(code) in owner]
+            words = [owner[code] for code in span.streams[name].codes[:, 0].tolist() if code in owner]
             found.extend(word for index, word in enumerate(words) if index == 0 or word != words[index - 1])
     return found
