@@ -29,11 +29,16 @@ def stlm_sources() -> Sequence[Component]:
         "ljspeech": "LJSpeech as it is unpacked",
         "mls": "one language of Multilingual LibriSpeech as it is unpacked",
         "common_voice": "one language of Common Voice as it is unpacked",
+        "voxpopuli": "one language of VoxPopuli's transcribed part as it is unpacked",
     }
     module = "stlm.prepare.corpora"
     return [
         _component("folder", "stlm.prepare.folder", "audio with .txt beside it, or a manifest.jsonl"),
         _component("text", "stlm.prepare.texts", "text alone: .txt, .jsonl or .parquet"),
+        _component("webdataset", "stlm.prepare.webdataset", "tars of WebDataset: audio, .txt and .json of one name"),
+        _component("slamkit", "stlm.prepare.slamkit", "units, durations and aligned text that SlamKit extracted"),
+        _component("expresso", "stlm.prepare.expresso", "Expresso as it is unpacked: styles, a speaker a channel"),
+        _component("fisher", "stlm.prepare.fisher", "telephone conversations as in Fisher: an utterance a turn"),
         *(
             Component(name=name, factory=f"{module}:{name}", config=f"{module}:Config", summary=summary)
             for name, summary in corpora.items()

@@ -49,7 +49,26 @@ def common_voice(root: Path, record) -> Path:
     return root
 
 
-MAKERS = {"librispeech": librispeech, "ljspeech": ljspeech, "mls": mls, "common_voice": common_voice}
+def voxpopuli(root: Path, record) -> Path:
+    root = root / "transcribed_data" / "en"
+    head = "id\traw_text\tnormalized_text\tspeaker_id\tsplit\tgender\tis_gold_transcript\taccent\n"
+    for split, texts in (("train", ("In 2017, “yes”.", "")), ("dev", ("No.",))):
+        rows = []
+        for number, text in enumerate(texts):
+            id = f"201{number}0101-0900-PLENARY-3-en_{split}_{number}"
+            record(root / id[:4] / f"{id}.ogg")
+            rows.append(f"{id}\t{text}\tnormal text\t2810{number}\t{split}\tmale\tTrue\tNone\n")
+        (root / f"asr_{split}.tsv").write_text(head + "".join(rows))
+    return root
+
+
+MAKERS = {
+    "librispeech": librispeech,
+    "ljspeech": ljspeech,
+    "mls": mls,
+    "common_voice": common_voice,
+    "voxpopuli": voxpopuli,
+}
 
 
 def read(name: str, path: Path, **options: object) -> list[Utterance | Rejected]:
@@ -62,6 +81,14 @@ class TestLibriSpeech(SourceContract):
     @pytest.fixture
     def source(self, tmp_path: Path, record) -> Source:
         return corpora.librispeech(corpora.Config(path=str(librispeech(tmp_path, record))))
+
+
+class TestVoxPopuli(SourceContract):
+    component = "voxpopuli"
+
+    @pytest.fixture
+    def source(self, tmp_path: Path, record) -> Source:
+        return corpora.voxpopuli(corpora.Config(path=str(voxpopuli(tmp_path, record))))
 
 
 class TestCommonVoice(SourceContract):
@@ -79,6 +106,13 @@ class TestCommonVoice(SourceContract):
         ("ljspeech", [("LJ001-0001", "In 1455, “Bibles”", "LJ"), ("LJ001-0002", "Dr. No", "LJ")]),
         ("mls", [("10_83_0005", "ein wort", "10"), ("10_83_0003", "ein wort", "10")]),
         ("common_voice", [("cv_0", 'Say "0.', "abc0"), ("cv_1", 'Say "1.', "abc1")]),
+        (
+            "voxpopuli",
+            [
+                ("20100101-0900-PLENARY-3-en_train_0", "In 2017, “yes”.", "28100"),
+                ("20110101-0900-PLENARY-3-en_train_1", "normal text", "28101"),
+            ],
+        ),
     ],
 )
 def test_texts_and_speakers_are_as_published(name: str, expected: list, tmp_path: Path, record) -> None:
@@ -89,7 +123,8 @@ def test_texts_and_speakers_are_as_published(name: str, expected: list, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("name", "split", "count"), [("librispeech", "test-clean", 2), ("mls", "dev", 1), ("common_voice", "train", 2)]
+    ("name", "split", "count"),
+    [("librispeech", "test-clean", 2), ("mls", "dev", 1), ("common_voice", "train", 2), ("voxpopuli", "dev", 1)],
 )
 def test_a_split_is_taken_by_its_name(name: str, split: str, count: int, tmp_path: Path, record) -> None:
     path = MAKERS[name](tmp_path, record)
@@ -103,6 +138,8 @@ def test_labels_and_capitals(tmp_path: Path, record) -> None:
     assert {item.text for item in found} == {"go do you hear"} and dict(found[0].labels) == {"language": "en"}
     found = read("common_voice", common_voice(tmp_path / "b", record))
     assert dict(found[0].labels) == {"gender": "female", "language": "en"}
+    found = read("voxpopuli", voxpopuli(tmp_path / "c", record))
+    assert dict(found[0].labels) == {"gender": "male", "language": "en"}
 
 
 def test_librispeech_alignments_are_found_by_chapter(tmp_path: Path, record) -> None:
@@ -135,7 +172,7 @@ def test_missing_audio_and_empty_texts_are_noted(tmp_path: Path, record) -> None
     ]
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", [*MAKERS, "expresso", "fisher"])
 def test_a_folder_of_another_kind_says_what_was_expected(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no recording in this folder, expected"):
         read(name, tmp_path)
@@ -153,6 +190,7 @@ def test_a_folder_of_another_kind_says_what_was_expected(name: str, tmp_path: Pa
         ("ljspeech", "metadata.csv", b"LJ001-0001\n", r"line 1 is 'LJ001-0001', expected ID\|TEXT"),
         ("ljspeech", "metadata.csv", b"\xff\xfe\x00", "cannot be read as text"),
         ("common_voice", "validated.tsv", b"path\tsentence\n", "expected client_id too"),
+        ("voxpopuli", "asr_dev.tsv", b"id\tnormalized_text\n", "expected gender, raw_text, speaker_id too"),
     ],
 )
 def test_broken_tables_name_themselves(

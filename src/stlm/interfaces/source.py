@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from stlm.types import Rejected, Utterance
+from stlm.types import Rejected, StreamSpec, Utterance
 
 
 class Source(ABC):
@@ -15,7 +15,8 @@ class Source(ABC):
     arguments give equal results. An input that cannot be used is yielded as `Rejected`, never raised, so that the run
     goes on. Opening audio may be left to the reader (`AudioRef`).
 
-    **Implement** ``utterances``, and ``fingerprint`` where the content can change while the options stay the same.
+    **Implement** ``utterances``, ``fingerprint`` where the content can change while the options stay the same, and
+    ``streams`` where utterances come with units.
 
     **For free**: preparation in parallel, shards, quarantine, contract tests.
 
@@ -30,6 +31,10 @@ class Source(ABC):
     @abstractmethod
     def utterances(self, shard: int = 0, num_shards: int = 1) -> Iterator[Utterance | Rejected]:
         """The `shard`-th of `num_shards` parts."""
+
+    def streams(self) -> Mapping[str, StreamSpec]:
+        """Streams that the utterances bring with them; no encoder makes them."""
+        return {}
 
     def fingerprint(self, shard: int = 0, num_shards: int = 1) -> str:
         """Hash of what the part is made from, beyond the options (files that come, go or change).

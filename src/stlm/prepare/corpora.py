@@ -1,4 +1,4 @@
-"""Published corpora as they are unpacked: LibriSpeech, LJSpeech, Multilingual LibriSpeech, Common Voice.
+"""Published corpora as they are unpacked: LibriSpeech, LJSpeech, Multilingual LibriSpeech, Common Voice, VoxPopuli.
 
 Each is a component of its own; ``path`` is the folder that the archive leaves, ``split`` a part of it by its published
 name. Texts stay as they were published, the fuller form where there are two.
@@ -55,13 +55,30 @@ class PublishedCorpus(RecordedSource):
         for name in [self.split] if self.split else found:
             yield from self.read_split(name, found[name])
 
-    def entry(self, id: str, audio: Path, text: str, speaker: str | None = None, **row: str) -> Entry:
-        """One recording; `row` holds labels."""
-        spoken = text.strip().lower() if self.lower else text.strip()
+    def entry(
+        self,
+        id: str,
+        audio: Path,
+        text: str | None,
+        speaker: str | None = None,
+        *,
+        note: str | None = None,
+        channel: int | None = None,
+        section: tuple[float, float | None] | None = None,
+        **row: str,
+    ) -> Entry:
+        """One recording; `text` is None where the corpus has none for it, `row` holds labels."""
+        spoken = (text or "").strip()
         labels = {key: value for key, value in row.items() if value}
-        note = None if spoken else "no transcript: its text is empty"
-        found = {**labels, "speaker": speaker} if speaker else labels
-        return Entry(id=id, audio=audio, text=spoken or None, row=found, note=note)
+        return Entry(
+            id=id,
+            audio=audio,
+            text=(spoken.lower() if self.lower else spoken) or None,
+            row={**labels, "speaker": speaker} if speaker else labels,
+            note="no transcript: its text is empty" if text is not None and not spoken else note,
+            channel=channel,
+            section=section,
+        )
 
 
 class LibriSpeech(PublishedCorpus):
@@ -129,6 +146,26 @@ class CommonVoice(PublishedCorpus):
             yield self.entry(Path(path).stem, audio, row["sentence"] or "", row["client_id"], **labels)
 
 
+class VoxPopuli(PublishedCorpus):
+    """``YEAR/ID.ogg`` and ``asr_SPLIT.tsv`` of one language of the transcribed part (Wang et al., 2021).
+
+    The text is the published one, or where that is missing the normalised one.
+    """
+
+    expected = "one language of VoxPopuli's transcribed_data: years, and asr_train.tsv and the like"
+
+    def splits(self) -> Mapping[str, Path]:
+        found = ((name, self.path / f"asr_{name}.tsv") for name in ("train", "dev", "test"))
+        return {name: place for name, place in found if place.is_file()}
+
+    def read_split(self, name: str, place: Path) -> Iterator[Entry]:
+        language = self.path.resolve().name.split("_")[0]  # en_accented is English
+        for row in table_of(place, ("id", "raw_text", "normalized_text", "speaker_id", "gender")):
+            audio = self.path / row["id"][:4] / f"{row['id']}.ogg"
+            text = row["raw_text"] or row["normalized_text"] or ""
+            yield self.entry(row["id"], audio, text, row["speaker_id"], gender=row["gender"], language=language)
+
+
 def rows_of(path: Path, separator: str) -> Iterator[tuple[str, str]]:
     """First field and rest of each line.
 
@@ -143,13 +180,13 @@ def rows_of(path: Path, separator: str) -> Iterator[tuple[str, str]]:
             yield id.strip(), rest
 
 
-def table_of(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    """Rows of a table with tabs, nothing quoted.
+def table_of(path: Path, columns: tuple[str, ...], separator: str = "\t") -> Iterator[dict[str, str]]:
+    """Rows of a table, nothing quoted.
 
     Raises:
         DataError: the file cannot be read, or lacks a column.
     """
-    rows = csv.DictReader(text_of(path).splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
+    rows = csv.DictReader(text_of(path).splitlines(), delimiter=separator, quoting=csv.QUOTE_NONE)
     missing = set(columns) - set(rows.fieldnames or ())
     if missing:
         raise DataError(f"{path}: has the columns {rows.fieldnames}, expected {', '.join(sorted(missing))} too")
@@ -177,3 +214,7 @@ def mls(config: Config) -> MultilingualLibriSpeech:
 
 def common_voice(config: Config) -> CommonVoice:
     return CommonVoice(config)
+
+
+def voxpopuli(config: Config) -> VoxPopuli:
+    return VoxPopuli(config)

@@ -13,18 +13,19 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from stlm.audio import containers
 from stlm.errors import DataError
 from stlm.prepare.recorded import Config, Entry, RecordedSource, not_utf8
 
 __all__ = ["Config", "FolderSource", "build"]
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", *containers.SUFFIXES)
 
 
 class FolderSource(RecordedSource):
     """Recordings of a folder; options as in `Config`."""
 
-    expected = f"audio files ({', '.join(AUDIO_SUFFIXES)}) or a manifest.jsonl"
+    expected = "audio files (.wav, .flac, .mp3, .ogg, .opus, .m4a, …) or a manifest.jsonl"
 
     def __init__(
         self,

@@ -15,12 +15,12 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, ClassVar
 
-from stlm.audio import probe_audio
+from stlm.audio import Place, probe_audio
 from stlm.errors import ConfigError, DataError, StlmError
 from stlm.interfaces.source import Source
 from stlm.prepare.alignments import TimedWord, find_alignment, read_alignment
 from stlm.prepare.placing import placed
-from stlm.types import AudioRef, Rejected, Utterance, Word
+from stlm.types import AudioRef, Rejected, Units, Utterance, Word
 
 ROUNDING = 0.025
 """Seconds by which a word may leave the audio or overlap the word before and is clipped; aligners round to frames.
@@ -51,7 +51,19 @@ class Config:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One recording before its audio is opened."""
+    """One recording before its audio is opened.
+
+    Args:
+        id: unique within the corpus.
+        audio: the file, or the tar that holds it.
+        text: the transcript, if there is one.
+        row: what else is known: speaker, labels, words with times.
+        note: why there is no text.
+        alignment: file with the word times.
+        member: name of the file within the tar.
+        channel: the one that is meant, from 0; None mixes all.
+        section: start and end in seconds, where only a part is meant; None as an end: to the last sample.
+    """
 
     id: str
     audio: Path
@@ -59,6 +71,18 @@ class Entry:
     row: Mapping[str, Any]
     note: str | None = None
     alignment: Path | None = None
+    member: str | None = None
+    channel: int | None = None
+    section: tuple[float, float | None] | None = None
+
+    @property
+    def uri(self) -> str:
+        return Place(path=self.audio, member=self.member, channel=self.channel).uri
+
+    @property
+    def name(self) -> str:
+        """What files of word times call it: a channel or section goes by its own id, times counted from its start."""
+        return self.audio.stem if self.channel is None and self.section is None else self.id
 
 
 class RecordedSource(Source):
@@ -89,7 +113,7 @@ class RecordedSource(Source):
         if self.alignments is not None and not self.alignments.exists():
             raise DataError(f"{config.alignments}: no such folder or file, expected word times: check alignments")
         passed_over = set(config.skip)
-        entries = [entry for entry in self.entries_of_corpus() if str(entry.audio) not in passed_over]
+        entries = [entry for entry in self.entries_of_corpus() if not {str(entry.audio), entry.uri} & passed_over]
         if not entries:
             raise DataError(f"{config.path}: no recording in this folder, expected {self.expected}")
         keep = {"all": lambda _: True, "train": lambda i: i % parts != 0, "test": lambda i: i % parts == 0}[part]
@@ -110,7 +134,7 @@ class RecordedSource(Source):
         """Hash of rows and transcripts, and of size and time of the audio files and word times: what was mended or
         added changes it."""
         content = [
-            [entry.id, str(entry.audio), entry.text, entry.row, entry.note, *state_of(entry.audio)]
+            [entry.id, entry.uri, entry.text, entry.row, entry.note, *state_of(entry.audio), *(entry.section or ())]
             + ([str(entry.alignment), *state_of(entry.alignment)] if entry.alignment else [])
             for entry in self.entries[shard::num_shards]
         ]
@@ -120,10 +144,10 @@ class RecordedSource(Source):
         """With its file of word times, where there is one."""
         if self.alignments is None:
             grid = entry.audio.with_suffix(".TextGrid")
-            return replace(entry, alignment=grid) if grid.is_file() else entry
+            return replace(entry, alignment=grid) if entry.section is None and grid.is_file() else entry
         if not entry.audio.is_relative_to(self.path):
             return entry
-        place = entry.audio.relative_to(self.path).with_suffix("")
+        place = entry.audio.relative_to(self.path).with_name(entry.name)
         return replace(entry, alignment=find_alignment(self.alignments, place))
 
 
@@ -144,32 +168,57 @@ def state_of(path: Path) -> tuple[int, int]:
 
 def read_entry(entry: Entry) -> Iterator[Utterance | Rejected]:
     """The utterance of an entry, with a note for each part that could not be used."""
-    uri = str(entry.audio)
     if "broken" in entry.row:
-        yield Rejected(id=entry.id, uri=uri, reason=entry.row["broken"])
+        yield Rejected(id=entry.id, uri=entry.uri, reason=entry.row["broken"])
         return
     try:
-        audio = probe_audio(entry.audio)
-        if audio.num_samples == 0:
-            raise DataError(f"{uri}: the file holds no audio")
+        audio = _section(probe_audio(entry.uri), entry.section)
     except StlmError as error:
-        yield Rejected(id=entry.id, uri=uri, reason=str(error))
+        yield Rejected(id=entry.id, uri=entry.uri, reason=str(error))
         return
+    yield from described(entry, audio)
+
+
+def described(
+    entry: Entry, audio: AudioRef, streams: Mapping[str, Units] | None = None
+) -> Iterator[Utterance | Rejected]:
+    """The utterance of an entry whose audio is known, with a note for each part that could not be used."""
     if entry.note:
-        yield Rejected(id=entry.id, uri=uri, reason=entry.note, kept_as="speech without text")
-    labels = {name: str(entry.row[name]) for name in LABELS if entry.row.get(name)}
+        yield Rejected(id=entry.id, uri=entry.uri, reason=entry.note, kept_as="speech without text")
     plain = {
         "id": entry.id,
         "audio": audio,
         "text": entry.text,
+        "streams": streams or {},
         "speaker": None if entry.row.get("speaker") is None else str(entry.row["speaker"]),
-        "labels": labels,
+        "labels": {name: str(entry.row[name]) for name in LABELS if entry.row.get(name)},
     }
     try:
         yield Utterance(**plain, words=words_of(entry, audio))
     except StlmError as error:
-        yield Rejected(id=entry.id, uri=uri, reason=str(error), kept_as=WITHOUT_WORDS)
+        yield Rejected(id=entry.id, uri=entry.uri, reason=str(error), kept_as=WITHOUT_WORDS)
         yield Utterance(**plain)
+
+
+def _section(audio: AudioRef, section: tuple[float, float | None] | None) -> AudioRef:
+    """A part of a recording; an end just beyond the last sample is that sample.
+
+    Raises:
+        DataError: it is empty or lies outside.
+    """
+    if section is None:
+        return audio
+    start, end = section
+    first = round(start * audio.sample_rate)
+    last = audio.num_samples if end is None else round(end * audio.sample_rate)
+    if last <= audio.num_samples + ROUNDING * audio.sample_rate:
+        last = min(last, audio.num_samples)
+    if not 0 <= first < last <= audio.num_samples:
+        raise DataError(
+            f"{audio.uri}: there is no section from {start:g} to {'the end' if end is None else f'{end:g}'} s, the "
+            f"recording has {audio.seconds:.2f} s: check the times"
+        )
+    return replace(audio, start=first, num_samples=last - first)
 
 
 def words_of(entry: Entry, audio: AudioRef) -> tuple[Word, ...]:
@@ -183,7 +232,7 @@ def words_of(entry: Entry, audio: AudioRef) -> tuple[Word, ...]:
         raise DataError(f"{entry.id}: words must be a list of word, start and end in seconds, got {rows!r}")
     timed = [_timed(entry.id, index, row) for index, row in enumerate(rows)]
     if not timed and entry.alignment is not None and text:
-        timed = read_alignment(entry.alignment, entry.audio.stem)
+        timed = read_alignment(entry.alignment, entry.name)
     try:
         places = placed(timed, text)
     except DataError as error:

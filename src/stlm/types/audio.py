@@ -54,7 +54,7 @@ class AudioRef:
     """A stretch of an audio file, read on demand by `stlm.audio.read_audio`.
 
     Args:
-        uri: path of the file.
+        uri: path of the file, or one of the other places that `stlm.audio.Place` describes.
         sample_rate: the file's own rate; `start` and `num_samples` count in it.
         start: first sample.
         num_samples: length in samples.
