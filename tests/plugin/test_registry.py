@@ -170,9 +170,14 @@ def test_first_party_hints_name_the_real_components() -> None:
     installed = {found.dist: found for found in default_registry().plugins}
     assert names <= set(installed), "install every plugin of this repository to run its tests: make setup"
     real = {
-        item.name: dist for dist in names for components in installed[dist].components.values() for item in components
+        (kind, item.name): dist
+        for dist in names
+        for kind, hook in KINDS.items()
+        for item in installed[dist].components.get(hook, ())
     }
-    assert real == FIRST_PARTY
+    hints = {(kind, name): FIRST_PARTY.get(f"{kind} {name}", FIRST_PARTY.get(name)) for kind, name in real}
+    assert hints == real
+    assert {key.split()[-1] for key in FIRST_PARTY} == {name for _, name in real}
 
 
 def test_kinds_are_the_hooks_without_prefix_and_plural() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -76,6 +79,7 @@ GOOD = (word("One", 0.1, 0.3, 0, 0.9), word("two", 0.3, 0.6, 5, 0.5))
         ((GOOD[0], word("two", 0.3, 0.31, 5)), {}, "lasts 0.010 s, expected 0.02 to 3"),
         ((GOOD[0], word("two", 0.3, 0.9, 5)), {"longest": 0.5}, "lasts 0.600 s, expected 0.02 to 0.5"),
         ((GOOD[0], word("two", 0.3, 0.33, 5)), {}, "has 3 letters in 0.030 s, expected at most 50 a second"),
+        ((GOOD[0], word("two", 0.3, 0.3, 5)), {"shortest": 0.0}, "has 3 letters in 0.000 s, expected at most 50"),
     ],
 )
 def test_doubtful_times_are_taken_away_with_a_reason(
@@ -91,9 +95,48 @@ def test_doubtful_times_are_taken_away_with_a_reason(
         assert isinstance(kept, Utterance) and kept.words == () and kept.text == item.text
 
 
+class TestCheckWordsOfShard(StageContract):
+    @pytest.fixture
+    def stage(self) -> CheckWordsStage:
+        return CheckWordsStage(CheckWordsConfig(worst=40))
+
+
+def scored(id: str, *scores: float | None) -> Utterance:
+    given = zip(GOOD, scores, strict=False)
+    return spoken(id, words=tuple(replace(item, score=score) for item, score in given))
+
+
+def test_the_worst_of_a_shard_lose_their_words_and_all_keep_their_order() -> None:
+    corpus = [scored("a", 0.9, 0.5), scored("b", 0.2, None), scored("c", 0.4, 0.3), scored("d", 0.1, 0.9)]
+    unscored, wrong, silent = scored("e", None, None), scored("f", 0.01), spoken("g")
+    stage = CheckWordsStage(CheckWordsConfig(worst=50))
+    found = list(stage.apply([*corpus, unscored, wrong, silent]))
+    assert [item.id for item in found if isinstance(item, Utterance)] == list("abcdefg")
+    assert [item.id for item in found if isinstance(item, Utterance) and item.words] == ["a", "d", "e"]
+    notes = {item.id: item for item in found if isinstance(item, Rejected)}
+    assert set(notes) == {"b", "c", "f"} and "50% of the text's letters" in notes["f"].reason
+    assert notes["c"].reason == "c: its words have mean score 0.35, among the worst 50 % of 4 utterances of its shard"
+    assert notes["c"].kept_as == "utterance without word times"
+
+
+@pytest.mark.parametrize(("worst", "dropped"), [(0.0, ""), (33.0, ""), (34.0, "a"), (66.7, "ab"), (100.0, "abc")])
+def test_the_share_of_the_worst_is_rounded_down_and_equals_go_by_their_place(worst: float, dropped: str) -> None:
+    corpus = [scored(id, 0.5, 0.5) for id in "abc"]
+    found = CheckWordsStage(CheckWordsConfig(worst=worst)).apply(corpus)
+    assert "".join(item.id for item in found if isinstance(item, Rejected)) == dropped
+
+
+def test_without_worst_nothing_is_held() -> None:
+    def endless() -> Iterator[Utterance]:
+        while True:
+            yield scored("a", 0.5, 0.5)
+
+    assert next(CheckWordsStage(CheckWordsConfig()).apply(endless())).id == "a"
+
+
 def test_impossible_options_are_config_errors() -> None:
     with pytest.raises(ConfigError, match="expected a component: aligner="):
         build_align(AlignConfig())
-    for options in ({"shortest": 4.0}, {"coverage": 1.5}, {"most_letters": 0.0}):
+    for options in ({"shortest": 4.0}, {"coverage": 1.5}, {"most_letters": 0.0}, {"worst": 101.0}, {"worst": -1.0}):
         with pytest.raises(ConfigError, match="check_words needs"):
             CheckWordsConfig(**options)

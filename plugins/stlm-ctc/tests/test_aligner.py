@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from stlm.errors import DataError, FormatError
+from stlm.learn import ctc_alignment
 from stlm.types import Audio, Utterance
-from stlm_ctc import aligner as aligner_module
-from stlm_ctc.aligner import CtcAligner, words_of
+from stlm_ctc.aligner import CtcAligner
 from stlm_ctc.recogniser import Recogniser, load_recogniser
 
 Sing = Callable[..., Utterance]
@@ -64,18 +64,6 @@ def test_text_that_says_something_else_scores_lower(aligner: CtcAligner, sing: S
     assert right > wrong + 0.2
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("don't  twenty-one, 3,000 U.S.A. x", ["don't", "twenty-one", "3,000", "U.S.A", "x"]),
-        ("'tis - well…then—go «नमस्ते»", ["tis", "well", "then", "go", "नमस्ते"]),
-        ("... - !", []),
-    ],
-)
-def test_words_keep_the_signs_inside_them(text: str, words: list[str]) -> None:
-    assert [text[start:end] for start, end in words_of(text)] == words
-
-
 def test_lateness_that_was_measured_is_taken_off(trained: Path, recogniser: Recogniser, sing: Sing) -> None:
     song = sing("dab a cab bad", seed=60)
     late = load_recogniser(trained)
@@ -102,6 +90,6 @@ def test_what_cannot_be_aligned_is_a_data_error(
         aligner.align(audio, "12 xyz")
     with pytest.raises(DataError, match=r"frames are needed, got"):
         aligner.align(audio, "a bad cab " * 20)
-    monkeypatch.setattr(aligner_module, "MOST_CELLS", 10)
+    monkeypatch.setattr(ctc_alignment, "MOST_CELLS", 10)
     with pytest.raises(DataError, match="cut the recording"):
         aligner.align(audio, "a")

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from stlm.errors import ConfigError, DataError
+from stlm.learn.ctc_alignment import frames_needed
 from stlm.learn.error_rates import error_rates
 from stlm.types import Audio, Utterance
 from stlm_ctc.judge import CtcJudge
 from stlm_ctc.network import NetworkOptions
 from stlm_ctc.recipe import Batches, Config, CtcRecipe
 from stlm_ctc.recogniser import Recogniser
-from stlm_ctc.transcribed import draw_group, frames_needed, transcribed
+from stlm_ctc.transcribed import draw_group, transcribed
 
 Songs = Callable[..., list[Utterance]]
 LIMITS = {"sample_rate": 16000, "longest": 20.0, "options": NetworkOptions()}

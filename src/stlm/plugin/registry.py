@@ -46,8 +46,16 @@ FIRST_PARTY = {
     "whisper": "stlm-judges",
     "wav2vec2_ctc": "stlm-judges",
     "pocketsphinx": "stlm-judges",
+    "hf_datasets": "stlm-datasets",
+    "lhotse": "stlm-datasets",
+    "ray": "stlm-ray",
+    "split": "stlm-vad",
+    "mms": "stlm-align",
+    "aligner wav2vec2_ctc": "stlm-align",
+    "aligner pocketsphinx": "stlm-align",
 }
-"""Which first-party distribution brings a component, for the hint when it is not installed."""
+"""Which first-party distribution brings a component, for the hint when it is not installed; where two bring one name,
+the later one's has its kind before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +111,9 @@ class Registry:
         message = f"no {kind} {name!r}{did_you_mean(name, known)}; installed: {', '.join(sorted(known)) or 'none'}"
         bare = name.split("/")[-1]
         broken = [plugin for plugin in self.plugins if plugin.error]
-        if bare in FIRST_PARTY and FIRST_PARTY[bare] not in {plugin.dist for plugin in self.plugins}:
-            message += f"; it comes with: pip install {FIRST_PARTY[bare]}"
+        dist = FIRST_PARTY.get(f"{kind} {bare}") or FIRST_PARTY.get(bare)
+        if dist and dist not in {plugin.dist for plugin in self.plugins}:
+            message += f"; it comes with: pip install {dist}"
         if broken:
             message += f"; broken plugins: {', '.join(plugin.dist for plugin in broken)} (see stlm plugins)"
         return message

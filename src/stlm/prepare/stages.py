@@ -2,23 +2,23 @@
 
 ```
 stlm prepare source=folder source.path=DIR out=OUT \\
-    'stages=[{name: align, aligner: {name: ctc, path: DIR}}, {name: check_words}]'
+    'stages=[{name: align, aligner: {name: pocketsphinx}}, {name: check_words, worst: 5}]'
 ```
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stlm.audio import read_audio
+from stlm.audio import audio_of
 from stlm.errors import ConfigError, StlmError
 from stlm.interfaces import Aligner
 from stlm.interfaces.stage import Stage
 from stlm.plugin import default_registry
 from stlm.prepare.recorded import WITHOUT_WORDS
-from stlm.types import Audio, Rejected, Utterance
+from stlm.types import Rejected, Utterance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,7 @@ class AlignStage(Stage):
                 yield item
                 continue
             try:
-                audio = item.audio if isinstance(item.audio, Audio) else read_audio(item.audio)
-                yield replace(item, words=self.aligner.align(audio, item.text))
+                yield replace(item, words=self.aligner.align(audio_of(item), item.text))
             except StlmError as error:
                 yield _noted(item, str(error))
                 yield replace(item, words=())
@@ -62,6 +61,9 @@ class CheckWordsConfig:
         coverage: least share of the text's letters that words with times hold.
         most_letters: a second of a word; faster speech is a wrong alignment.
         least_score: of the worst word, where the aligner gives scores; 0 lets all pass.
+        worst: per cent of a shard's utterances that lose their word times, those with the lowest mean score of their
+            words, where the aligner gives scores; rounded down. Only with this option a shard's utterances are held
+            in memory at once (without samples that lie in files).
     """
 
     shortest: float = 0.02
@@ -69,12 +71,14 @@ class CheckWordsConfig:
     coverage: float = 0.8
     most_letters: float = 50.0
     least_score: float = 0.0
+    worst: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.shortest < self.longest or not 0 <= self.coverage <= 1 or self.most_letters <= 0:
+        sound = 0 <= self.shortest < self.longest and 0 <= self.coverage <= 1 and 0 <= self.worst <= 100
+        if not sound or self.most_letters <= 0:
             raise ConfigError(
-                "stage check_words needs 0 <= shortest < longest, coverage in 0..1 and most_letters above 0, got "
-                f"{self}"
+                "stage check_words needs 0 <= shortest < longest, coverage in 0..1, worst in 0..100 and most_letters "
+                f"above 0, got {self}"
             )
 
 
@@ -85,13 +89,35 @@ class CheckWordsStage(Stage):
         self.config = config
 
     def apply(self, utterances: Iterable[Utterance | Rejected]) -> Iterator[Utterance | Rejected]:
-        for item in utterances:
-            reason = self.doubt(item) if isinstance(item, Utterance) and item.words else None
+        checked = self._without(utterances, self.doubt)
+        return self._without_worst(checked) if self.config.worst else checked
+
+    def _without(
+        self, items: Iterable[Utterance | Rejected], doubt: Callable[[Utterance], str | None]
+    ) -> Iterator[Utterance | Rejected]:
+        for item in items:
+            reason = doubt(item) if isinstance(item, Utterance) and item.words else None
             if reason is None or isinstance(item, Rejected):
                 yield item
             else:
                 yield _noted(item, reason)
                 yield replace(item, words=())
+
+    def _without_worst(self, items: Iterable[Utterance | Rejected]) -> Iterator[Utterance | Rejected]:
+        held = list(items)
+        means = {id(item): mean for item in held if isinstance(item, Utterance) and (mean := _score(item)) is not None}
+        ranked = sorted(means, key=lambda key: means[key])
+        worst = set(ranked[: int(len(ranked) * self.config.worst / 100)])
+
+        def among_worst(item: Utterance) -> str | None:
+            if id(item) not in worst:
+                return None
+            return (
+                f"its words have mean score {means[id(item)]:.3g}, among the worst {self.config.worst:g} % of "
+                f"{len(ranked)} utterances of its shard"
+            )
+
+        yield from self._without(held, among_worst)
 
     def doubt(self, item: Utterance) -> str | None:
         """Why the words' times cannot be right; None where they can."""
@@ -102,7 +128,7 @@ class CheckWordsStage(Stage):
             at = f"word {word.text!r} at {word.start / rate:.2f} s"
             if not config.shortest <= seconds <= config.longest:
                 return f"{at} lasts {seconds:.3f} s, expected {config.shortest:g} to {config.longest:g}"
-            if letters / seconds > config.most_letters:
+            if letters > config.most_letters * seconds:
                 most = f"{config.most_letters:g} a second"
                 return f"{at} has {letters} letters in {seconds:.3f} s, expected at most {most}"
             if word.score is not None and word.score < config.least_score:
@@ -127,6 +153,12 @@ def build_check_words(config: CheckWordsConfig) -> CheckWordsStage:
 def _noted(item: Utterance, reason: str) -> Rejected:
     reason = reason if reason.startswith(item.id) else f"{item.id}: {reason}"
     return Rejected(id=item.id, uri=getattr(item.audio, "uri", None), reason=reason, kept_as=WITHOUT_WORDS)
+
+
+def _score(item: Utterance) -> float | None:
+    """Mean over the words that have a score; None where none has."""
+    scores = [word.score for word in item.words if word.score is not None]
+    return sum(scores) / len(scores) if scores else None
 
 
 def _letters(text: str) -> int:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from stlm.interfaces import Recipe
+from stlm.learn.ctc_alignment import frames_needed
 from stlm.learn.error_rates import error_rates
 from stlm.learn.mel import LogMel
 from stlm.learn.threads import one_thread
@@ -32,7 +33,7 @@ from stlm_ctc.augment import AugmentOptions, distort, erase
 from stlm_ctc.features import band_centres, log_mel_of, normalized
 from stlm_ctc.network import Network, NetworkOptions
 from stlm_ctc.recogniser import BLANK, Recogniser
-from stlm_ctc.transcribed import Transcribed, draw_group, frames_needed, transcribed
+from stlm_ctc.transcribed import Transcribed, draw_group, transcribed
 
 log = logging.getLogger(__name__)
 

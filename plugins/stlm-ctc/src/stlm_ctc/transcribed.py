@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from stlm.errors import DataError
+from stlm.learn.ctc_alignment import frames_needed
 from stlm.learn.error_rates import normalize
 from stlm.learn.sounds import Recordings, warn_of_one_speaker
 from stlm.types import Utterance
@@ -110,11 +110,6 @@ def _unfit(utterance: Utterance, longest: float, options: NetworkOptions) -> str
     if frames_needed(text) > options.num_frames(int(utterance.audio.seconds * FRAMES_PER_SECOND)):
         return "too short for their transcript"
     return None
-
-
-def frames_needed(symbols: Sequence[object]) -> int:
-    """Frames that CTC needs for a text: one a symbol, and a blank between two that are equal."""
-    return len(symbols) + sum(one == two for one, two in pairwise(symbols))
 
 
 def draw_group(seconds: np.ndarray, batch_seconds: float, rng: np.random.Generator) -> np.ndarray:
