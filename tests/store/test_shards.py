@@ -1,5 +1,6 @@
 """What is written is read back; what cannot be read says why."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -212,6 +213,26 @@ def test_a_shard_damaged_in_the_middle_says_so(tmp_path: Path) -> None:
     path.write_bytes(bytes(content))
     with pytest.raises(DataError, match=r"a.parquet"):
         list(Shard(path))
+
+
+@pytest.mark.parametrize("column", ["text", "word_start.list.element", "units.hubert.list.element"])
+def test_a_flipped_bit_never_becomes_another_value(tmp_path: Path, column: str) -> None:
+    """Many would decompress without a complaint, were there no checksums."""
+    path = tmp_path / "a.parquet"
+    write(path, make_corpus(4))
+    data = pq.ParquetFile(path).metadata.row_group(0)
+    chunk = next(found for index in range(data.num_columns) if (found := data.column(index)).path_in_schema == column)
+    content = bytearray(path.read_bytes())
+    content[chunk.dictionary_page_offset + chunk.total_compressed_size - 1] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"a.parquet: row-group 0 is damaged .*: delete the shard and prepare again"):
+        list(Shard(path))
+
+
+def test_a_closed_shard_knows_its_hash(tmp_path: Path) -> None:
+    with ShardWriter(tmp_path / "a.parquet", {"hubert": HUBERT}) as writer:
+        writer.write(make_utterance(1))
+    assert writer.sha256 == hashlib.sha256((tmp_path / "a.parquet").read_bytes()).hexdigest()
 
 
 def test_a_shard_of_another_version_says_so(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from stlm.errors import DataError, FormatError
+from stlm.store.place import files, place
 from stlm.store.reader import Group, Shard
 from stlm.types import StreamSpec, Utterance
 
@@ -14,7 +15,7 @@ class ShardSet:
     """All shards of a directory, in order of name.
 
     Args:
-        directory: where ``*.parquet`` files are.
+        directory: where ``*.parquet`` files are, local or a URL.
         stream_names: streams to read; None for all, an empty sequence for text alone.
 
     Raises:
@@ -23,8 +24,8 @@ class ShardSet:
     """
 
     def __init__(self, directory: str | Path, stream_names: Sequence[str] | None = None) -> None:
-        self.directory = Path(directory)
-        paths = sorted(self.directory.glob("*.parquet"))
+        self.directory = place(directory)
+        paths = files(self.directory, "*.parquet")
         if not paths:
             raise DataError(f"{directory}: no *.parquet shard here: make some with stlm prepare out={directory}")
         self.shards = [Shard(path, stream_names) for path in paths]

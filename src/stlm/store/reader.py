@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stlm.errors import DataError, FormatError
+from stlm.store.place import faults_of, first_line, is_local, open_file, place
 from stlm.store.schema import COLUMNS_OF, STREAM_PREFIX, TEXT_ID_FIELDS, read_meta
 from stlm.types import AudioRef, StreamSpec, TextUnits, Units, Utterance, Word
 
@@ -54,7 +55,7 @@ class Group:
         fields: frozenset[str] | None = None,
     ) -> None:
         self._table = table
-        self._streams = streams
+        self.streams = streams
         self._text_fingerprint = text_fingerprint
         self._fields = fields
 
@@ -65,12 +66,12 @@ class Group:
         return self._fields is None or field in self._fields
 
     @cached_property
-    def _ids(self) -> list[str]:
+    def ids(self) -> list[str]:
         return self._table.column("id").to_pylist()
 
     @cached_property
     def _units(self) -> dict[str, Ragged]:
-        streams = self._streams if self._reads("streams") else {}
+        streams = self.streams if self._reads("streams") else {}
         return {name: Ragged(self._table.column(STREAM_PREFIX + name)) for name in streams}
 
     @cached_property
@@ -101,7 +102,7 @@ class Group:
         plain = self._plain
         labels, meta = plain["labels"][row], plain["meta"][row]
         return Utterance(
-            id=self._ids[row],
+            id=self.ids[row],
             text=plain["text"][row],
             audio=self._audio(row),
             words=self._word_row(row),
@@ -128,7 +129,7 @@ class Group:
         for name, ragged in self._units.items():
             if ragged.is_null is not None and ragged.is_null[row]:
                 continue
-            spec = self._streams[name]
+            spec = self.streams[name]
             codes = ragged[row].reshape(-1, spec.num_codebooks)
             streams[name] = Units(spec=spec, codes=codes)
         return streams
@@ -164,7 +165,7 @@ class Shard:
     """One Parquet shard.
 
     Args:
-        path: the file.
+        path: the file, local or a URL; elsewhere than on a local disk a row-group is fetched, never the whole file.
         stream_names: streams to read; None for all.
 
     Raises:
@@ -172,12 +173,15 @@ class Shard:
         FormatError: it is no shard, or lacks a stream.
     """
 
-    def __init__(self, path: Path, stream_names: Sequence[str] | None = None) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, stream_names: Sequence[str] | None = None) -> None:
+        self.path = path = place(path)
         try:
-            self._file = pq.ParquetFile(path)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise DataError(f"{path}: cannot be read as a Parquet shard: {str(error).splitlines()[0]}") from error
+            self._file = pq.ParquetFile(open_file(path), pre_buffer=not is_local(path), page_checksum_verification=True)
+        except (pa.ArrowException, *faults_of(path)) as error:
+            raise DataError(
+                f"{path}: cannot be read as a Parquet shard ({first_line(error)}): if it is damaged, delete it and "
+                "prepare again"
+            ) from error
         self.all_streams, self.text_fingerprint = read_meta(self._file.schema_arrow, str(path))
         names = list(self.all_streams) if stream_names is None else list(stream_names)
         missing = [name for name in names if name not in self.all_streams]
@@ -202,13 +206,20 @@ class Shard:
             columns += [STREAM_PREFIX + name for name in self.streams]
         if self.text_fingerprint and (fields is None or "text_units" in fields):
             columns += [field.name for field in TEXT_ID_FIELDS]
+        return Group(self.table(index, columns), self.streams, self.text_fingerprint, fields)
+
+    def table(self, index: int, columns: Sequence[str]) -> pa.Table:
+        """Columns of one row-group as they are stored.
+
+        Raises:
+            DataError: the row-group is damaged.
+        """
         try:
-            table = self._file.read_row_group(index, columns=columns, use_threads=False)
-        except (OSError, pa.ArrowInvalid) as error:
+            return self._file.read_row_group(index, columns=columns, use_threads=False)
+        except (pa.ArrowException, *faults_of(self.path)) as error:
             raise DataError(
-                f"{self.path}: row-group {index} is damaged ({str(error).splitlines()[0]}): prepare the shard again"
+                f"{self.path}: row-group {index} is damaged ({first_line(error)}): delete the shard and prepare again"
             ) from error
-        return Group(table, self.streams, self.text_fingerprint, fields)
 
     def __iter__(self) -> Iterator[Utterance]:
         for index in range(self.num_groups):

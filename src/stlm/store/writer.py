@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stlm.errors import DataError, FormatError
+from stlm.store.place import new_file, place
 from stlm.store.schema import STREAM_PREFIX, shard_schema
 from stlm.types import Audio, AudioRef, StreamSpec, Utterance
 
@@ -21,48 +23,59 @@ class ShardWriter:
     """Context manager around one shard.
 
     Args:
-        path: where the shard appears on success.
+        path: where the shard appears on success; a local path or a URL.
         streams: specification of each stream; every utterance has either all of them or none.
         text_fingerprint: tokenizer of pre-encoded text, or None if texts are not pre-encoded.
         group_size: utterances per row-group, the unit of shuffle, split and resume.
 
+    When it is closed, `sha256` is the hash of the file, which `stlm.store.verify` compares if the report holds it.
+
     Raises:
         FormatError: an utterance's stream comes from another encoder.
+        DataError: the shard cannot be sent to where it should appear.
     """
 
     def __init__(
         self,
-        path: Path,
+        path: str | Path,
         streams: Mapping[str, StreamSpec],
         *,
         text_fingerprint: str | None = None,
         group_size: int = 256,
     ) -> None:
-        self.path = path
+        self.path = place(path)
         self.streams = dict(streams)
         self.text_fingerprint = text_fingerprint
         self.group_size = group_size
         self.num_utterances = 0
         self.num_seconds = 0.0
+        self.sha256 = ""
         self._rows: list[dict[str, Any]] = []
-        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         self._schema = shard_schema(self.streams, text_fingerprint)
-        self._writer = pq.ParquetWriter(self._partial, self._schema, compression="zstd")
 
     def __enter__(self) -> ShardWriter:
+        with ExitStack() as opened:
+            self._local = opened.enter_context(new_file(self.path))
+            opened.push(self._sign)
+            # a checksum for each page, too: a flipped bit must not become another unit
+            writer = pq.ParquetWriter(self._local, self._schema, compression="zstd", write_page_checksum=True)
+            self._writer = opened.enter_context(writer)
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if error is None:
-                self._flush()
-            self._writer.close()
-            if error is None:
-                self._partial.replace(self.path)
-        finally:
-            self._partial.unlink(missing_ok=True)
+        if error is not None:
+            self._opened.__exit__(kind, error, trace)
+            return
+        with self._opened:
+            self._flush()
+
+    def _sign(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            with self._local.open("rb") as file:
+                self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
 
     def write(self, utterance: Utterance) -> None:
         """Append one utterance; in-memory audio is not stored, only its length."""
