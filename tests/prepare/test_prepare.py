@@ -11,7 +11,7 @@ import pytest
 
 from stlm.errors import DataError
 from stlm.plugin import Choice
-from stlm.prepare import LocalRunner, ShardTask, all_rejected, encode_batch, prepare
+from stlm.prepare import Limits, LocalRunner, ShardTask, all_rejected, encode_utterances, prepare
 from stlm.prepare.encode import prepare_shard
 from stlm.prepare.plan import QUARANTINE
 from stlm.store import ShardSet
@@ -116,7 +116,7 @@ def test_preparing_again_does_nothing(folder: Path, tmp_path: Path) -> None:
         {"encoders": (Choice(name="energy", options={"levels": 4}),)},
         {"encoders": ()},
         {"stages": (Choice(name="uppercase"),)},
-        {"batch_size": 3},
+        {"limits": Limits(utterances=3)},
     ],
 )
 def test_another_task_is_done_anew(folder: Path, tmp_path: Path, changes: dict) -> None:
@@ -187,7 +187,7 @@ def test_batches_and_shards_change_no_unit(folder: Path, tmp_path: Path) -> None
     found = []
     for batch_size, num_shards in ((1, 1), (16, 3)):
         out = tmp_path / f"out-{num_shards}"
-        prepare(task(folder, out, num_shards=num_shards, batch_size=batch_size), ONE)
+        prepare(task(folder, out, num_shards=num_shards, limits=Limits(utterances=batch_size)), ONE)
         found.append({item.id: item.streams["energy"].codes.tolist() for item in ShardSet(out)})
     assert found[0] == found[1]
 
@@ -236,20 +236,20 @@ def sound(value: float, samples: int = 3200) -> Audio:
 
 def test_one_sound_that_an_encoder_refuses_does_not_take_its_batch_with_it() -> None:
     batch = [Utterance(id=str(index), audio=sound(value)) for index, value in enumerate((0.1, np.nan, 0.2))]
-    found = {item.id: item for item in encode_batch(batch, [PickyEncoder()])}
+    found = {item.id: item for item in encode_utterances(batch, [PickyEncoder()], Limits())}
     assert isinstance(found["1"], Rejected) and "NaN" in found["1"].reason
     for name in ("0", "2"):
         assert isinstance(found[name], Utterance)
-        (alone,) = encode_batch([replace(batch[int(name)])], [PickyEncoder()])
+        (alone,) = encode_utterances([replace(batch[int(name)])], [PickyEncoder()], Limits())
         assert isinstance(alone, Utterance)
         np.testing.assert_array_equal(found[name].streams["energy"].codes, alone.streams["energy"].codes)
 
 
 def test_text_passes_through_beside_speech() -> None:
     batch = [Utterance(id="text", text="hello"), Utterance(id="sound", audio=sound(0.1))]
-    found = {item.id: item for item in encode_batch(batch, [EnergyEncoder()])}
+    found = {item.id: item for item in encode_utterances(batch, [EnergyEncoder()], Limits())}
     assert found["text"] is batch[0] and set(found["sound"].streams) == {"energy"}
-    assert list(encode_batch(batch, [])) == batch
+    assert list(encode_utterances(batch, [], Limits())) == batch
 
 
 @pytest.mark.usefixtures("fakes")

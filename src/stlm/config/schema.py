@@ -122,9 +122,12 @@ class PrepareConfig:
     num_shards: int = 8
     group_size: int = 256
     batch_size: int = 16
+    batch_seconds: float = 240.0
+    longest: float = 3600.0
+    readers: int = 1
 
     def __post_init__(self) -> None:
-        _check(self, paths=("out",), positive=("num_shards", "group_size", "batch_size"))
+        _check(self, paths=("out",), positive=("num_shards", "group_size", "batch_size", "batch_seconds", "readers"))
 
 
 @dataclass

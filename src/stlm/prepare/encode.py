@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from stlm.audio import read_audio
-from stlm.errors import ConfigError, DataError, StlmError
+from tqdm import tqdm
+
+from stlm.errors import ConfigError, DataError
 from stlm.interfaces.source import Source
 from stlm.interfaces.stage import Stage
-from stlm.interfaces.unit_encoder import SpeechUnitEncoder, encode_streams
+from stlm.interfaces.unit_encoder import SpeechUnitEncoder
 from stlm.plugin import Choice
+from stlm.prepare.pipeline import Limits, encode_utterances
 from stlm.store import ShardWriter
-from stlm.types import Audio, Rejected, StreamSpec, Units, Utterance
+from stlm.store.place import new_file
+from stlm.types import Rejected, Utterance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +37,9 @@ class ShardTask:
         out: directory of the shards.
         shard, num_shards: which part.
         group_size: utterances per row-group.
-        batch_size: utterances encoded at once.
+        limits: how much is read and encoded at once.
+        run: tasks of one run share what they are made of within a process; "" makes it anew.
+        is_alone: the only task of its run; it shows a bar of its own, of utterances.
     """
 
     source: Choice
@@ -42,7 +49,9 @@ class ShardTask:
     shard: int
     num_shards: int
     group_size: int = 256
-    batch_size: int = 16
+    limits: Limits = field(default_factory=Limits)
+    run: str = ""
+    is_alone: bool = False
 
     @property
     def path(self) -> Path:
@@ -52,42 +61,77 @@ class ShardTask:
     def report_path(self) -> Path:
         return self.path.with_suffix(".json")
 
-    def fingerprint(self, source: Source, encoders: Sequence[SpeechUnitEncoder]) -> str:
+    def fingerprint(self, parts: Parts) -> str:
         """Hash of what decides the shard's content; paths may hold other recordings and codebooks by now."""
         content = {
-            **asdict(self),
+            **asdict(replace(self, limits=replace(self.limits, readers=0), run="", is_alone=False)),
             "out": None,
-            "inputs": source.fingerprint(self.shard, self.num_shards),
-            "streams": [encoder.fingerprint for encoder in encoders],
+            "code": version("stlm"),
+            "inputs": parts.source.fingerprint(self.shard, self.num_shards),
+            "streams": [encoder.fingerprint for encoder in parts.encoders],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardReport:
-    """What a task did."""
+    """What a task did; `sha256` is the shard's."""
 
     fingerprint: str
     num_utterances: int
     num_seconds: float
     num_frames: Mapping[str, int]
     rejected: Sequence[Mapping[str, Any]]
+    sha256: str
     was_done: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a task needs built: models are loaded and corpora listed once for all tasks of a run in a process."""
+
+    source: Source
+    stages: Sequence[Stage]
+    encoders: Sequence[SpeechUnitEncoder]
 
 
 def prepare_shard(task: ShardTask) -> ShardReport:
     """Write the task's shard, or return the report of an equal task that was completed before."""
-    encoders: list[SpeechUnitEncoder] = [_speech_encoder(choice) for choice in task.encoders]
-    source: Source = task.source.build("source")
-    fingerprint = task.fingerprint(source, encoders)
+    parts = _parts_of_run(_Run(task)) if task.run else _parts_of(task)
+    fingerprint = task.fingerprint(parts)
     done = _completed(task, fingerprint)
     if done is not None:
         return done
-    stream: Iterable[Utterance | Rejected] = source.utterances(task.shard, task.num_shards)
-    for choice in task.stages:
-        stage: Stage = choice.build("stage")
+    stream: Iterable[Utterance | Rejected] = parts.source.utterances(task.shard, task.num_shards)
+    for stage in parts.stages:
         stream = stage.apply(stream)
-    return write_shard(task, encoders, stream, fingerprint)
+    return write_shard(task, parts, stream, fingerprint)
+
+
+class _Run:
+    """A task that equals all of its run, as a key."""
+
+    def __init__(self, task: ShardTask) -> None:
+        self.task = task
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Run) and self.task.run == other.task.run
+
+    def __hash__(self) -> int:
+        return hash(self.task.run)
+
+
+@lru_cache(maxsize=1)
+def _parts_of_run(key: _Run) -> Parts:
+    return _parts_of(key.task)
+
+
+def _parts_of(task: ShardTask) -> Parts:
+    return Parts(
+        encoders=[_speech_encoder(choice) for choice in task.encoders],
+        source=task.source.build("source"),
+        stages=[choice.build("stage") for choice in task.stages],
+    )
 
 
 def _speech_encoder(choice: Choice) -> SpeechUnitEncoder:
@@ -97,94 +141,49 @@ def _speech_encoder(choice: Choice) -> SpeechUnitEncoder:
     return encoder
 
 
-def write_shard(
-    task: ShardTask, encoders: Sequence[SpeechUnitEncoder], stream: Iterable[Utterance | Rejected], fingerprint: str
-) -> ShardReport:
+def write_shard(task: ShardTask, parts: Parts, stream: Iterable[Utterance | Rejected], fingerprint: str) -> ShardReport:
     """Encode a stream of utterances into the task's shard and write its report beside it."""
-    specs: dict[str, StreamSpec] = {encoder.spec.name: encoder.spec for encoder in encoders}
+    specs = {**parts.source.streams(), **{encoder.spec.name: encoder.spec for encoder in parts.encoders}}
     frames = dict.fromkeys(specs, 0)
     rejected: list[Rejected] = []
     task.out.mkdir(parents=True, exist_ok=True)
     with ShardWriter(task.path, specs, group_size=task.group_size) as writer:
-        for batch in _batches(stream, task.batch_size, rejected):
-            for item in encode_batch(batch, encoders):
-                if isinstance(item, Rejected):
-                    rejected.append(item)
-                    continue
-                try:
-                    writer.write(item)
-                except DataError as error:
-                    rejected.append(Rejected(id=item.id, reason=str(error), uri=getattr(item.audio, "uri", None)))
-                    continue
-                for name, units in item.streams.items():
-                    frames[name] += len(units)
-        report = ShardReport(
-            fingerprint=fingerprint,
-            num_utterances=writer.num_utterances,
-            num_seconds=writer.num_seconds,
-            num_frames=frames,
-            rejected=[asdict(item) for item in rejected],
-        )
-    # other jobs of an array read the reports of this directory at any time
-    partial = task.report_path.with_name(f".{task.report_path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(asdict(report)) + "\n")
-    partial.replace(task.report_path)
+        for item in _with_bar(task, parts, encode_utterances(stream, parts.encoders, task.limits)):
+            if isinstance(item, Rejected):
+                rejected.append(item)
+                continue
+            try:
+                writer.write(item)
+            except DataError as error:
+                rejected.append(Rejected(id=item.id, reason=str(error), uri=getattr(item.audio, "uri", None)))
+                continue
+            for name, units in item.streams.items():
+                frames[name] += len(units)
+    report = ShardReport(
+        fingerprint=fingerprint,
+        num_utterances=writer.num_utterances,
+        num_seconds=writer.num_seconds,
+        num_frames=frames,
+        rejected=[asdict(item) for item in rejected],
+        sha256=writer.sha256,
+    )
+    with new_file(task.report_path) as partial:
+        partial.write_text(json.dumps(asdict(report)) + "\n")
     return report
 
 
-def encode_batch(batch: Sequence[Utterance], encoders: Sequence[SpeechUnitEncoder]) -> Iterator[Utterance | Rejected]:
-    """Add streams to utterances with audio; each file is opened once. One that fails is rejected, the others go on."""
-    if not encoders:
-        yield from batch
-        return
-    loaded: list[tuple[Utterance, Audio]] = []
-    for utterance in batch:
-        if utterance.audio is None:
-            yield utterance
-            continue
-        try:
-            audio = utterance.audio if isinstance(utterance.audio, Audio) else read_audio(utterance.audio)
-            loaded.append((utterance, audio))
-        except StlmError as error:
-            yield Rejected(id=utterance.id, reason=str(error), uri=getattr(utterance.audio, "uri", None))
-    if not loaded:
-        return
-    encoded = _encode([audio for _, audio in loaded], encoders)
-    for (utterance, _), streams in zip(loaded, encoded, strict=True):
-        if isinstance(streams, StlmError):
-            reason = f"{utterance.id}: {streams}"
-            yield Rejected(id=utterance.id, reason=reason, uri=getattr(utterance.audio, "uri", None))
-            continue
-        empty = [name for name, found in streams.items() if not len(found)]
-        if empty:
-            seconds = utterance.audio.seconds if utterance.audio else 0.0
-            reason = f"{utterance.id}: {seconds:.3f} s of audio are too short for a single unit of stream {empty[0]!r}"
-            yield Rejected(id=utterance.id, reason=reason, uri=getattr(utterance.audio, "uri", None))
-            continue
-        yield utterance.with_streams(streams)
-
-
-def _encode(sounds: Sequence[Audio], encoders: Sequence[SpeechUnitEncoder]) -> list[dict[str, Units] | StlmError]:
-    """Streams of each sound; where an encoder refuses the batch, one by one, so that only the culprit is lost."""
-    try:
-        units = encode_streams({encoder.spec.name: encoder for encoder in encoders}, sounds)
-    except StlmError as error:
-        return [error] if len(sounds) == 1 else [_encode([sound], encoders)[0] for sound in sounds]
-    return [{name: found[index] for name, found in units.items()} for index in range(len(sounds))]
-
-
-def _batches(stream: Iterable[Utterance | Rejected], size: int, rejected: list[Rejected]) -> Iterator[list[Utterance]]:
-    batch: list[Utterance] = []
-    for item in stream:
-        if isinstance(item, Rejected):
-            rejected.append(item)
-            continue
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _with_bar(task: ShardTask, parts: Parts, items: Iterable[Utterance | Rejected]) -> Iterator[Utterance | Rejected]:
+    """Shows utterances and seconds of sound a second; a job of an array has hours of work and one shard."""
+    seconds, start = 0.0, time.monotonic()
+    share = len(range(task.shard, len(parts.source), task.num_shards))
+    with tqdm(total=share or None, unit="utterance", desc=task.path.stem, disable=not task.is_alone) as bar:
+        for item in items:
+            yield item
+            if isinstance(item, Utterance) and item.audio is not None:
+                seconds += item.audio.seconds
+                speed = seconds / max(1e-9, time.monotonic() - start)
+                bar.set_postfix_str(f"{seconds / 60:.1f} min, {speed:.0f} x real time", refresh=False)
+            bar.update()
 
 
 def _completed(task: ShardTask, fingerprint: str) -> ShardReport | None:
