@@ -74,7 +74,7 @@ def prepare(
         label: what the progress bar is called.
 
     Raises:
-        DataError: not one utterance could be used, or the directory holds shards of another division.
+        DataError: not one utterance of all shards could be used, or the directory holds shards of another division.
     """
     task.out.mkdir(parents=True, exist_ok=True)
     _check_division(task)
@@ -92,7 +92,7 @@ def prepare(
     if shards is None:
         _remove_leftovers(task.out)
     _write_quarantine(prepared)
-    if prepared.num_utterances == 0:
+    if prepared.num_utterances == 0 and shards is None:
         first = next(iter(all_rejected(prepared.reports)), {"reason": "the source is empty"})
         raise DataError(f"{task.out}: no utterance could be used; the first reason: {first['reason']}")
     return prepared
@@ -108,8 +108,8 @@ def _progress(prepared: Prepared) -> str:
 
 
 def _remove_leftovers(directory: Path) -> None:
-    """Of tasks that were killed while they wrote; all shards are complete now."""
-    for path in files(directory, ".shard-*.partial"):
+    """Of runs that were killed while they wrote; all shards are complete now."""
+    for path in files(directory, ".*.partial"):
         path.unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Kills a preparation at a moment of its work, as a power cut would: for tests that nothing is lost by it."""
+"""Kills preparations at random moments of their work, as a power cut would: for tests that nothing is lost by it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,31 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from stlm.audio import write_audio
+from stlm.types import Audio
+
 PATIENCE = 600.0
 """Seconds after which a preparation that neither works nor ends is a failure."""
+
+
+def corpus_to_prepare(root: Path) -> list[str]:
+    """120 recordings of noise with texts, one that is broken, and log-mel units; overrides that prepare them.
+
+    Args:
+        root: an empty directory.
+    """
+    rng, corpus = np.random.default_rng(0), root / "corpus"
+    corpus.mkdir()
+    for index in range(120):
+        samples = rng.normal(0, 0.1, 4800 + 160 * index).astype(np.float32)
+        write_audio(corpus / f"{index:03d}.wav", Audio(samples=samples, sample_rate=16000))
+        (corpus / f"{index:03d}.txt").write_text(f"number {index}")
+    source = ["source=folder", f"source.path={corpus}"]
+    _finish(["train", "recipe=logmel_kmeans", "recipe.num_units=20", *source, f"out={root / 'units'}"])
+    (corpus / "broken.wav").write_bytes(b"RIFF")
+    return [*source, f"unit_encoders=[{{name: logmel, path: '{root / 'units'}'}}]", "num_shards=8", "group_size=4"]
 
 
 def check_that_kills_lose_nothing(overrides: Sequence[str], root: Path, *, kills: int, seed: int = 0) -> None:
@@ -28,41 +51,36 @@ def check_that_kills_lose_nothing(overrides: Sequence[str], root: Path, *, kills
         AssertionError: a file differs, is missing or left over, or fewer than half of the kills met work.
     """
     calm = root / "calm"
-    finish([*overrides, f"out={calm}"])
+    _finish(["prepare", *overrides, f"out={calm}"])
     wanted, rng = shards_of(calm), random.Random(seed)
     at_work = []
     for kill in range(kills):
         out = root / f"killed-{kill}"
         changes = rng.randrange(2 * len(wanted))
-        at_work.append(kill_after([*overrides, f"out={out}"], out, changes, rng.uniform(0, 0.02)))
-        finish([*overrides, f"out={out}"])
+        at_work.append(_kill_after(["prepare", *overrides, f"out={out}"], out, changes, rng.uniform(0, 0.02)))
+        _finish(["prepare", *overrides, f"out={out}"])
         assert listing(out) == listing(calm), f"kill {kill}, after {changes} changes of the directory"
         assert shards_of(out) == wanted, f"kill {kill}, after {changes} changes of the directory"
     assert sum(at_work) >= kills / 2, "the moments came too late"
 
 
-def prepare_in_a_process(overrides: Sequence[str]) -> subprocess.Popen[bytes]:
-    """``stlm prepare`` in a process group of its own."""
+def _started(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    """``stlm`` with these arguments, in a process group of its own."""
     program = "import sys; from stlm.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", program, "prepare", *overrides]
+    command = [sys.executable, "-c", program, *arguments]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
 
-def finish(overrides: Sequence[str]) -> None:
-    """Run it to its end.
-
-    Raises:
-        AssertionError: it failed.
-    """
-    process = prepare_in_a_process(overrides)
+def _finish(arguments: Sequence[str]) -> None:
+    process = _started(arguments)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors.decode()[-2000:]
 
 
-def kill_after(overrides: Sequence[str], out: Path, changes: int, seconds: float) -> bool:
-    """Start it and send SIGKILL to all its processes, `seconds` after the output directory has changed so many times;
-    whether it was still at work."""
-    process = prepare_in_a_process(overrides)
+def _kill_after(arguments: Sequence[str], out: Path, changes: int, seconds: float) -> bool:
+    """Send SIGKILL to all its processes, `seconds` after the output directory has changed so many times; whether it was
+    still at work."""
+    process = _started(arguments)
     seen, deadline = listing(out), time.monotonic() + PATIENCE
     while changes and process.poll() is None and time.monotonic() < deadline:
         if (now := listing(out)) != seen:
