@@ -299,3 +299,36 @@ def test_a_damaged_report_of_another_job_does_not_end_this_one(folder: Path, tmp
     prepare(task(folder, out), ONE)
     (out / "shard-00001-of-00002.json").write_text("{")
     assert prepare(task(folder, out), ONE, shards=[0]).num_reused == 1
+
+
+@pytest.mark.usefixtures("fakes")
+def test_parts_are_built_once_for_all_shards_of_a_run(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    built = []
+    build = Choice.build
+    monkeypatch.setattr(Choice, "build", lambda self, kind: built.append(self.name) or build(self, kind))
+    for run in (1, 2):
+        prepare(task(folder, tmp_path / f"out-{run}", num_shards=3), ONE)
+        assert sorted(built) == ["energy", "folder"]
+        built.clear()
+
+
+@pytest.mark.usefixtures("fakes")
+def test_what_a_killed_run_left_is_cleared_away(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    left = [out / ".shard-00000-of-00002.parquet.77.partial", out / ".quarantine.jsonl.77.partial"]
+    for path in left:
+        path.write_bytes(b"half")
+    prepare(task(folder, out), ONE, shards=[0])
+    assert all(path.exists() for path in left), "another job of the array may be writing it"
+    prepare(task(folder, out), ONE)
+    assert not any(path.exists() for path in left)
+
+
+@pytest.mark.usefixtures("fakes")
+def test_a_job_of_an_array_with_bad_inputs_alone_does_not_fail(tmp_path: Path, record) -> None:
+    corpus = tmp_path / "corpus"
+    record(corpus / "a.wav").with_suffix(".txt").write_text("a")
+    (corpus / "b.wav").write_bytes(b"")
+    prepared = prepare(task(corpus, tmp_path / "out"), ONE, shards=[1])
+    assert (prepared.num_utterances, prepared.num_rejected) == (0, 1)

@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -68,7 +67,8 @@ class ShardTask:
             "out": None,
             "code": version("stlm"),
             "inputs": parts.source.fingerprint(self.shard, self.num_shards),
-            "streams": [encoder.fingerprint for encoder in parts.encoders],
+            "streams": [spec.fingerprint for spec in parts.source.streams().values()]
+            + [encoder.fingerprint for encoder in parts.encoders],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -97,7 +97,7 @@ class Parts:
 
 def prepare_shard(task: ShardTask) -> ShardReport:
     """Write the task's shard, or return the report of an equal task that was completed before."""
-    parts = _parts_of_run(_Run(task)) if task.run else _parts_of(task)
+    parts = _parts_of(task)
     fingerprint = task.fingerprint(parts)
     done = _completed(task, fingerprint)
     if done is not None:
@@ -108,30 +108,27 @@ def prepare_shard(task: ShardTask) -> ShardReport:
     return write_shard(task, parts, stream, fingerprint)
 
 
-class _Run:
-    """A task that equals all of its run, as a key."""
-
-    def __init__(self, task: ShardTask) -> None:
-        self.task = task
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Run) and self.task.run == other.task.run
-
-    def __hash__(self) -> int:
-        return hash(self.task.run)
-
-
-@lru_cache(maxsize=1)
-def _parts_of_run(key: _Run) -> Parts:
-    return _parts_of(key.task)
+_KEPT: dict[str, Parts] = {}
+"""Parts of the run that this process works for, by its name."""
 
 
 def _parts_of(task: ShardTask) -> Parts:
-    return Parts(
-        encoders=[_speech_encoder(choice) for choice in task.encoders],
-        source=task.source.build("source"),
-        stages=[choice.build("stage") for choice in task.stages],
-    )
+    if task.run not in _KEPT:
+        parts = Parts(
+            encoders=[_speech_encoder(choice) for choice in task.encoders],
+            source=task.source.build("source"),
+            stages=[choice.build("stage") for choice in task.stages],
+        )
+        if not task.run:
+            return parts
+        _KEPT.clear()
+        _KEPT[task.run] = parts
+    return _KEPT[task.run]
+
+
+def forget_parts() -> None:
+    """Free what the last run of this process had built."""
+    _KEPT.clear()
 
 
 def _speech_encoder(choice: Choice) -> SpeechUnitEncoder:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from stlm.errors import DataError
 from stlm.interfaces.stage import Runner
-from stlm.prepare.encode import ShardReport, ShardTask, all_rejected, count_rejected, prepare_shard
+from stlm.prepare.encode import ShardReport, ShardTask, all_rejected, count_rejected, forget_parts, prepare_shard
 from stlm.store.place import files, new_file
 from stlm.store.quarantine import QUARANTINE
 
@@ -89,6 +89,7 @@ def prepare(
             prepared = replace(prepared, reports=reports, elapsed=time.monotonic() - start)
             bar.set_postfix_str(_progress(prepared), refresh=False)
             bar.update()
+    forget_parts()
     if shards is None:
         _remove_leftovers(task.out)
     _write_quarantine(prepared)
