@@ -11,7 +11,7 @@ from stlm.prepare import LocalRunner
 
 
 def test_a_worker_that_dies_is_said_in_one_line() -> None:
-    with pytest.raises(StlmError, match="a worker was killed.*run the same command again") as caught:
+    with pytest.raises(StlmError, match=r"a worker was killed.*run the same command again") as caught:
         list(LocalRunner(num_workers=2).run(os._exit, [9, 9, 9]))  # pyright: ignore[reportArgumentType]
     assert "\n" not in str(caught.value)
 
@@ -30,5 +30,5 @@ def test_one_gpu_is_chosen_even_by_one_worker() -> None:
 
 
 def test_fewer_than_no_workers_are_refused() -> None:
-    with pytest.raises(ConfigError, match="num_workers must be 0 .* or more, got -1"):
+    with pytest.raises(ConfigError, match=r"num_workers must be 0 .* or more, got -1"):
         LocalRunner(num_workers=-1)

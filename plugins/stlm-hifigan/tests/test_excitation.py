@@ -17,7 +17,7 @@ from stlm_hifigan import vocoder
 from stlm_hifigan.checkpoint import load_checkpoint
 from stlm_hifigan.corpus import Corpus, Melodist, Segments, encode_corpus
 from stlm_hifigan.decoding import Decoder
-from stlm_hifigan.excitation import USUAL_HZ, Excitation, ExcitationOptions
+from stlm_hifigan.excitation import REACH, USUAL_HZ, Excitation, ExcitationOptions, Predictor
 from stlm_hifigan.generator import Generator
 from stlm_hifigan.learner import Learner
 from stlm_hifigan.outcome import checkpoint_of
@@ -25,10 +25,16 @@ from stlm_hifigan.recipe import HifiganRecipe
 
 from .conftest import Loudness, melody, tiny
 
-OPTIONS = ExcitationOptions(frames=4, width=8, bands=16, sample_rate=16000)
+OPTIONS = ExcitationOptions(frames=4, width=8, tone_width=4, bands=16, sample_rate=16000)
 HOP = 160
 ENCODERS = {"units": Loudness()}
-EXCITED = {"official": False, "excitation_width": 8, "excitation_frames": 2, "excitation_bands": 8}
+EXCITED = {
+    "official": False,
+    "excitation_width": 8,
+    "excitation_tone_width": 4,
+    "excitation_frames": 2,
+    "excitation_bands": 8,
+}
 
 
 def excited(f0: torch.Tensor, pulses: float = 0.0, noise: float = 0.0, **more: object) -> Excitation:
@@ -144,6 +150,44 @@ def test_a_recording_without_a_voice_has_a_usual_f0_and_no_voicing() -> None:
     assert (f0 == np.float32(USUAL_HZ)).all() and not voiced.any() and len(f0) == 100
 
 
+def test_a_stretch_with_its_margin_is_told_what_the_whole_is_told() -> None:
+    corpus = corpus_with_f0()
+    learner = learner_of(corpus)
+    segments = Segments(corpus, corpus.spoken[:1], 60, 10, margin=REACH, unknown_voice=0.5)
+    batch, (whole,) = segments(np.random.default_rng(0)), corpus.spoken[:1]
+    joined = learner.join(batch["rows"]) * batch["inside"]
+    found = learner.generator.predictor(joined, batch["inside"], batch["is_known"])
+    everything = learner.join(torch.from_numpy(whole.rows)[None])
+    known, unknown = (learner.generator.predictor(everything, is_known=torch.tensor([flag])) for flag in (1.0, 0.0))
+    starts = set()
+    for at in range(60):
+        wide = batch["rows"][at, 0, REACH:-REACH].numpy()
+        (start,) = (
+            i
+            for i in range(len(whole) - 9)
+            if np.array_equal(corpus.sound(whole)[i * 320 : (i + 10) * 320], batch["samples"][at])
+        )
+        starts.add(start)
+        np.testing.assert_array_equal(wide, whole.rows[0, start : start + 10])
+        wanted = known if batch["is_known"][at] else unknown
+        for one, other in zip(found, wanted, strict=True):
+            torch.testing.assert_close(one[at, 2 * REACH : 2 * REACH + 20], other[0, 2 * start : 2 * start + 20])
+    assert {0, len(whole) - 10} <= starts, "the ends of the recording, where the margin is empty"
+    assert {0.0, 1.0} == set(batch["is_known"].tolist())
+
+
+def test_f0_of_an_unknown_voice_does_not_depend_on_the_speaker() -> None:
+    torch.manual_seed(0)
+    predictor, joined = Predictor(12, OPTIONS, slice(8, 12)), torch.randn(1, 12, 9)
+    other = joined.clone()
+    other[:, 8:] = torch.randn(1, 4, 1)
+    nobody = torch.zeros(1)
+    pitch, gains = predictor(joined, is_known=nobody)
+    same, different = predictor(other, is_known=nobody)
+    torch.testing.assert_close(pitch, same)
+    assert not torch.allclose(gains, different) and not torch.allclose(pitch, predictor(joined)[0])
+
+
 def test_the_excitation_learns_alone_first() -> None:
     corpus = corpus_with_f0()
     learner = learner_of(corpus, refine_from=1.0)
@@ -155,7 +199,7 @@ def test_the_excitation_learns_alone_first() -> None:
     torch.testing.assert_close(made, excitation(0, made.shape[1]).sum(1))
     made.square().mean().backward()
     assert all(value.grad is None for value in learner.generator.conv_post.parameters())
-    assert learner.generator.predictor.out.weight.grad is not None
+    assert learner.generator.predictor.filter_out.weight.grad is not None
 
 
 def test_a_training_leaves_a_vocoder_that_speaks_as_its_generator(
@@ -163,7 +207,12 @@ def test_a_training_leaves_a_vocoder_that_speaks_as_its_generator(
 ) -> None:
     monkeypatch.setattr(recipes, "_melodist", lambda config: Melodist(extractor=AutocorrelationF0(), frames=2))
     HifiganRecipe(tiny(**EXCITED, refine_from=0.5), ENCODERS).train([melody(index) for index in range(4)], tmp_path)
-    assert json.loads((tmp_path / "config.json").read_text())["excitation"] == {"frames": 2, "width": 8, "bands": 8}
+    assert json.loads((tmp_path / "config.json").read_text())["excitation"] == {
+        "frames": 2,
+        "width": 8,
+        "bands": 8,
+        "tone_width": 4,
+    }
     assert not (tmp_path / "official").exists()
     generator = load_checkpoint(tmp_path).generator
     found = vocoder.build(vocoder.Config(path=str(tmp_path), chunk_frames=7))
@@ -172,14 +221,20 @@ def test_a_training_leaves_a_vocoder_that_speaks_as_its_generator(
     rows = torch.cat([generator.dict.weight[codes[:, 0].astype(int)], generator.spkr.weight[[1] * 20]], dim=1)
     wanted = generator(rows.T[None], generator.excitation(rows.T[None]))[0]
     np.testing.assert_allclose(made.samples, wanted.numpy(), atol=1e-6)
+    anybody = found.synthesize(AlignedUnits(streams={"loudness": codes}, durations=np.ones(20, np.int32)))
+    usual = found.synthesize(
+        AlignedUnits(streams={"loudness": codes}, durations=np.ones(20, np.int32)),
+        voice=found._conditioning.defaults.default_voice,
+    )
+    assert not np.array_equal(anybody.samples, usual.samples), "its F0 is told without a speaker"
     found.save(tmp_path)
     assert (tmp_path / "generator.safetensors").exists()
 
 
 def test_a_learner_without_discriminators_lowers_every_loss(tmp_path: Path) -> None:
     corpus = corpus_with_f0()
-    learner = learner_of(corpus, max_steps=60, refine_from=0.7, adversarial_from=1.0)
-    config = tiny(**EXCITED, max_steps=60, refine_from=0.7, adversarial_from=1.0)
+    learner = learner_of(corpus, max_steps=120, refine_from=0.7, adversarial_from=1.0)
+    config = tiny(**EXCITED, max_steps=120, refine_from=0.7, adversarial_from=1.0)
     draw = Segments(corpus, corpus.spoken, config.batch_size, config.segment_frames)
     history = recipes.train_module(learner, draw, tmp_path, config, label="test")
     for loss in ("mel", "stft", "f0"):
@@ -205,4 +260,4 @@ def test_impossible_excitations_are_config_errors(changes: dict, message: str, t
 
 def test_a_config_with_a_broken_excitation_says_which_key() -> None:
     with pytest.raises(FormatError, match="two bands at least"):
-        ExcitationOptions(frames=4, width=8, bands=1, sample_rate=16000)
+        ExcitationOptions(frames=4, width=8, tone_width=4, bands=1, sample_rate=16000)

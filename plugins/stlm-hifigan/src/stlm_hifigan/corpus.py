@@ -219,25 +219,40 @@ class Segments:
         spoken: which of its utterances.
         batch_size: stretches in a batch.
         frames: of units in each.
+        margin: units on either side that come with it, for what depends on them.
+        unknown_voice: share of the stretches that are marked as of nobody known.
     """
 
-    def __init__(self, corpus: Corpus, spoken: list[Spoken], batch_size: int, frames: int) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        spoken: list[Spoken],
+        batch_size: int,
+        frames: int,
+        *,
+        margin: int = 0,
+        unknown_voice: float = 0.0,
+    ) -> None:
         self.corpus, self.spoken = corpus, spoken
         self.batch_size, self.frames = batch_size, frames
+        self.margin, self.unknown_voice = margin, unknown_voice
         self._ends = np.cumsum([len(item) for item in spoken])
 
     def __call__(self, rng: np.random.Generator) -> dict[str, Any]:
-        """``rows: int64[B, tables, T]``, ``samples: float32[B, T * hop]``, and for each utterance ``units`` without
+        """``rows: int64[B, tables, margin + T + margin]``, ``inside: float32[B, 1, margin + T + margin]``, which is 0
+        beyond the ends of the recording, ``samples: float32[B, T * hop]``, and for each utterance ``units`` without
         repetitions and their ``durations``: ``int64[N]``, ``float32[N]``. With melodies, ``f0`` and ``voiced``:
-        ``float32[B, T * frames]``, and a number ``origin: int64[B]`` for the noise."""
+        ``float32[B, T * frames]``, a number ``origin: int64[B]`` for the noise, and ``is_known: float32[B]``."""
         places = rng.integers(self._ends[-1], size=self.batch_size)
         chosen = np.searchsorted(self._ends, places, side="right")
-        rows, samples, melodies, units, durations = [], [], [], [], []
+        rows, inside, samples, melodies, units, durations = [], [], [], [], [], []
         for index, place in zip(chosen, places, strict=True):
             item, hop = self.spoken[index], self.corpus.hop
             middle = int(self._ends[index] - 1 - place)  # counted from the utterance's end
             start = min(max(0, middle - self.frames // 2), len(item) - self.frames)
-            rows.append(item.rows[:, start : start + self.frames])
+            wide = np.arange(start - self.margin, start + self.frames + self.margin)
+            inside.append(((wide >= 0) & (wide < len(item))).astype(np.float32)[None])
+            rows.append(item.rows[:, wide.clip(0, len(item) - 1)])
             samples.append(self.corpus.sound(item)[start * hop : (start + self.frames) * hop])
             if item.melody is not None:
                 frames = item.melody.shape[1] // len(item)
@@ -247,18 +262,20 @@ class Segments:
             durations.append(torch.from_numpy(lasting.astype(np.float32)))
         return {
             "rows": torch.from_numpy(np.stack(rows)),
+            "inside": torch.from_numpy(np.stack(inside)),
             "samples": torch.from_numpy(np.stack(samples)),
             "units": units,
             "durations": durations,
-            **_melody_of(melodies, rng),
+            **self._melody_of(melodies, rng),
         }
 
-
-def _melody_of(melodies: list[np.ndarray], rng: np.random.Generator) -> dict[str, torch.Tensor]:
-    if not melodies:
-        return {}
-    f0, voiced = torch.from_numpy(np.stack(melodies, axis=1))
-    return {"f0": f0, "voiced": voiced, "origin": torch.from_numpy(rng.integers(1 << 31, size=len(f0)))}
+    def _melody_of(self, melodies: list[np.ndarray], rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        if not melodies:
+            return {}
+        f0, voiced = torch.from_numpy(np.stack(melodies, axis=1))
+        origin = torch.from_numpy(rng.integers(1 << 31, size=len(f0)))
+        is_known = torch.from_numpy((rng.random(len(f0)) >= self.unknown_voice).astype(np.float32))
+        return {"f0": f0, "voiced": voiced, "origin": origin, "is_known": is_known}
 
 
 def _encoded(

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 
 import torch
 from torch import nn
@@ -36,6 +35,10 @@ START_GAIN = -3.0
 GAIN_RANGE = 10.0
 """How far from it gains may go: 87 dB; without an end, one unlucky step makes them infinite."""
 KERNEL = 5
+DISTANCES = (1, 2, 4, 2, 1)
+"""Between the units that each convolution of a predictor reads."""
+REACH = (KERNEL // 2) * sum(DISTANCES)
+"""Units on either side that F0 and gains depend on: 0.8 s at 25 Hz."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,40 +47,84 @@ class ExcitationOptions:
 
     Args:
         frames: values of F0 and of each gain for each unit.
-        width: hidden channels.
+        width: hidden channels of what says the gains.
         bands: gains of pulses and of noise, at frequencies spaced evenly in mel up to half the sample rate.
+        tone_width: hidden channels of what says F0.
         sample_rate: of the sound, in Hz.
     """
 
     frames: int
     width: int
     bands: int
+    tone_width: int
     sample_rate: int
 
     def __post_init__(self) -> None:
-        if min(self.frames, self.width, self.sample_rate) < 1 or self.bands < 2:
-            raise FormatError(f"excitation needs positive frames and width and two bands at least, got {self}")
+        if min(self.frames, self.width, self.tone_width, self.sample_rate) < 1 or self.bands < 2:
+            raise FormatError(f"excitation needs positive frames and widths and two bands at least, got {self}")
+
+
+class Context(nn.Module):
+    """What lies around each unit, up to `REACH` units away: separable convolutions at growing distances, each of which
+    adds to what it reads. The phone that a noisy unit stands for is told by its neighbours."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(inputs, width, 1)
+        self.blocks = nn.ModuleList([_block(width, distance) for distance in DISTANCES])
+
+    def forward(self, joined: torch.Tensor, inside: torch.Tensor | None) -> torch.Tensor:
+        hidden = self.first(joined) if inside is None else self.first(joined) * inside
+        for block in self.blocks:
+            change = block(hidden)
+            hidden = hidden + (change if inside is None else change * inside)
+        return F.leaky_relu(hidden, 0.1)
+
+
+def _block(width: int, distance: int) -> nn.Sequential:
+    near = nn.Conv1d(width, width, KERNEL, padding=distance * (KERNEL // 2), dilation=distance, groups=width)
+    last = nn.Conv1d(width, width, 1)
+    with torch.no_grad():
+        last.weight.mul_(0.3)  # so that the sum over the blocks does not grow
+    return nn.Sequential(near, nn.Conv1d(width, width, 1), nn.LeakyReLU(0.1), last)
 
 
 class Predictor(nn.Module):
-    """F0 and gains from joined embeddings."""
+    """F0 and gains from joined embeddings.
 
-    def __init__(self, inputs: int, options: ExcitationOptions) -> None:
+    Args:
+        inputs: channels of the embeddings.
+        options: sizes.
+        speaker: which of the channels tell the speaker. F0 can be told without them, for a voice that is not known.
+    """
+
+    def __init__(self, inputs: int, options: ExcitationOptions, speaker: slice) -> None:
         super().__init__()
-        self.options = options
-        widths = (inputs, options.width, options.width, options.width)
-        self.layers = nn.ModuleList([nn.Conv1d(*pair, KERNEL, padding=KERNEL // 2) for pair in pairwise(widths)])
-        self.out = nn.Conv1d(options.width, options.frames * (1 + CHANNELS * options.bands), 1)
+        self.options, self.speaker = options, speaker
+        self.tone = Context(inputs, options.tone_width)
+        self.tone_out = nn.Conv1d(options.tone_width, options.frames, 1)
+        self.filter = Context(inputs, options.width)
+        self.filter_out = nn.Conv1d(options.width, options.frames * CHANNELS * options.bands, 1)
 
-    def forward(self, joined: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, joined: torch.Tensor, inside: torch.Tensor | None = None, is_known: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """``log(F0 in Hz)``, ``float32[B, T * frames]``, and the logarithms of the gains, ``float32[B, T * frames, 2,
-        bands]``, of ``float32[B, C, T]``."""
-        hidden = joined
-        for layer in self.layers:
-            hidden = F.leaky_relu(layer(hidden), 0.1)
-        found = self.out(hidden).transpose(1, 2).unflatten(2, (self.options.frames, -1)).flatten(1, 2)
-        gains = START_GAIN + GAIN_RANGE * torch.tanh(found[..., 1:] / GAIN_RANGE)
-        return found[..., 0] + math.log(USUAL_HZ), gains.unflatten(2, (CHANNELS, -1))
+        bands]``.
+
+        Args:
+            joined: ``float32[B, C, T]``.
+            inside: ``float32[B, 1, T]``, 0 before the sound and after it, where `joined` is 0 too; None: all is within.
+            is_known: ``float32[B]``, 0 where F0 is to be told without the speaker; None: with.
+        """
+        said = joined
+        if is_known is not None:
+            said = joined.clone()
+            said[:, self.speaker] *= is_known[:, None, None]
+        pitch = self.tone_out(self.tone(said, inside)).transpose(1, 2).flatten(1)
+        found = self.filter_out(self.filter(joined, inside)).transpose(1, 2)
+        gains = found.unflatten(2, (self.options.frames, CHANNELS, -1)).flatten(1, 2)
+        return pitch + math.log(USUAL_HZ), START_GAIN + GAIN_RANGE * torch.tanh(gains / GAIN_RANGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from stlm.errors import FormatError
+from stlm_hifigan.conditioning import SPEAKER
 from stlm_hifigan.excitation import CHANNELS, RANGE_HZ, Excitation, ExcitationOptions, Predictor
 
 SLOPE = 0.1
@@ -92,6 +93,12 @@ class GeneratorOptions:
         """Channels of the joined embeddings."""
         return sum(width for _, width in self.tables.values())
 
+    def channels_of(self, table: str) -> slice:
+        """Of the joined embeddings, those of one table; none where there is no such table."""
+        widths = {name: width for name, (_, width) in self.tables.items()}
+        first = sum(widths[name] for name in list(widths)[: list(widths).index(table)]) if table in widths else 0
+        return slice(first, first + widths.get(table, 0))
+
     def samples(self, stage: int) -> int:
         """Samples for each value that a stage makes."""
         return prod(self.upsample_rates[stage + 1 :])
@@ -123,12 +130,12 @@ class Generator(nn.Module):
         if options.duration is not None:
             self.dur_predictor = DurationPredictor(options.tables["dict"][1], *options.duration)
         if options.excitation is not None:
-            self.predictor = Predictor(options.input_width, options.excitation)
+            self.predictor = Predictor(options.input_width, options.excitation, options.channels_of(SPEAKER))
             self.sources = nn.ModuleList([_source(options, stage) for stage in stages])
 
-    def excitation(self, joined: torch.Tensor) -> Excitation:
-        """By the F0 that is predicted of joined embeddings ``float32[B, C, T]``."""
-        pitch, gains = self.predictor(joined)
+    def excitation(self, joined: torch.Tensor, *, is_known: bool = True) -> Excitation:
+        """By the F0 that is predicted of joined embeddings ``float32[B, C, T]``, of a known speaker or without one."""
+        pitch, gains = self.predictor(joined, is_known=None if is_known else joined.new_zeros(len(joined)))
         return self.excite(pitch.exp().clamp(*RANGE_HZ), gains)
 
     def excite(self, f0: torch.Tensor, gains: torch.Tensor, origin: torch.Tensor | None = None) -> Excitation:

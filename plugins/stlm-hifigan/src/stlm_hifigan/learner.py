@@ -97,8 +97,10 @@ class Learner(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Any], index: int) -> dict[str, torch.Tensor]:
         natural = batch["samples"]
-        joined = self.join(batch["rows"])
+        joined = self.join(batch["rows"]) * batch["inside"]
         excitation, losses = self.excite(joined, batch)
+        margin = (joined.shape[2] * self.options.generator.hop - natural.shape[1]) // (2 * self.options.generator.hop)
+        joined = joined[:, :, margin : joined.shape[2] - margin]
         made = self.speak(joined, excitation, is_refined=progress_of(self) >= self.options.refine_from)
         is_adversarial = len(self.discriminators) > 0 and progress_of(self) >= self.options.adversarial_from
         zero = natural.new_zeros(())
@@ -131,11 +133,13 @@ class Learner(pl.LightningModule):
         return excitation(0, joined.shape[2] * self.options.generator.hop).sum(1)
 
     def excite(self, joined: torch.Tensor, batch: dict[str, Any]) -> tuple[Excitation | None, dict[str, torch.Tensor]]:
-        """By the natural F0, and how far the predicted logarithm is from it."""
+        """By the natural F0, of joined embeddings with their margin, and how far the predicted logarithm is from it."""
         if self.generator.options.excitation is None:
             return None, {}
         f0, voiced = batch["f0"], batch["voiced"]
-        pitch, gains = self.generator.predictor(joined)
+        pitch, gains = self.generator.predictor(joined, batch["inside"], batch["is_known"])
+        margin = (pitch.shape[1] - f0.shape[1]) // 2
+        pitch, gains = (found[:, margin : margin + f0.shape[1]] for found in (pitch, gains))
         off = ((pitch - f0.log()).abs() * voiced).sum() / voiced.sum().clamp_min(1)
         return self.generator.excite(f0, gains, batch["origin"]), {"f0": off}
 

@@ -24,7 +24,7 @@ from stlm.plugin import default_registry
 from stlm.types import StreamSpec, Utterance
 from stlm_hifigan.corpus import Corpus, Melodist, Segments, Spoken, check_encoders, encode_corpus
 from stlm_hifigan.discriminators import DiscriminatorOptions
-from stlm_hifigan.excitation import ExcitationOptions
+from stlm_hifigan.excitation import REACH, ExcitationOptions
 from stlm_hifigan.generator import GeneratorOptions
 from stlm_hifigan.learner import Learner, LearnerOptions
 from stlm_hifigan.outcome import Listening, checkpoint_of, figures, seconds_of
@@ -53,10 +53,12 @@ class Config(TrainingOptions):
         duration_width: hidden width of the duration predictor; 0: none.
         excitation_width: hidden width of what predicts the pulses and noise that the generator starts from; 0: it makes
             its tone itself. The official layout knows no excitation.
+        excitation_tone_width: hidden width of what predicts its F0.
         excitation_frames, excitation_bands: F0 values, and gains of as many bands, for each unit.
         f0_extractor: component with its options that finds the F0 that an excitation is learnt from.
         periods, period_channels, scales, scale_channels, scale_strides, scale_groups, scale_kernel: of the
             discriminators, see `DiscriminatorOptions`.
+        unknown_voice: share of the stretches whose F0 is told without the speaker, as for a voice that is not known.
         refine_from: share of the training after which the stages join an excitation, which learns alone before.
         adversarial_from: share of the training after which the discriminators join; 1 leaves them out.
         num_mels, mel_window, mel_hop: of the mel distance; lengths in samples.
@@ -89,6 +91,7 @@ class Config(TrainingOptions):
     resblock_dilations: tuple[int, ...] = (1, 3, 5)
     duration_width: int = 128
     excitation_width: int = 0
+    excitation_tone_width: int = 64
     excitation_frames: int = 4
     excitation_bands: int = 64
     f0_extractor: dict[str, Any] = field(default_factory=lambda: {"name": "fcpe"})
@@ -99,6 +102,7 @@ class Config(TrainingOptions):
     scale_strides: tuple[int, ...] = (1, 2, 2, 4, 4, 1)
     scale_groups: tuple[int, ...] = (1, 4, 16, 16, 16, 16)
     scale_kernel: int = 41
+    unknown_voice: float = 0.3
     refine_from: float = 0.0
     adversarial_from: float = 0.0
     num_mels: int = 80
@@ -163,7 +167,14 @@ class HifiganRecipe(Recipe):
         listen = Listening(learner, corpus, (held_out or kept)[: config.num_samples])
         train_module(
             learner,
-            Segments(corpus, kept, config.batch_size, config.segment_frames),
+            Segments(
+                corpus,
+                kept,
+                config.batch_size,
+                config.segment_frames,
+                margin=REACH if config.excitation_width else 0,
+                unknown_voice=config.unknown_voice,
+            ),
             out,
             config,
             label="hifigan",
@@ -272,6 +283,7 @@ def _excitation(config: Config, sample_rate: int) -> ExcitationOptions:
     return ExcitationOptions(
         frames=config.excitation_frames,
         width=config.excitation_width,
+        tone_width=config.excitation_tone_width,
         bands=config.excitation_bands,
         sample_rate=sample_rate,
     )

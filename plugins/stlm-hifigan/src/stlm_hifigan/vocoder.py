@@ -137,7 +137,9 @@ class HifiganVocoder(Vocoder):
         assert codes is not None
         durations = self.durations(codes) if units.durations is None else _checked(units.durations)
         frames = {table: None if row is None else np.repeat(row, durations) for table, row in rows.items()}
-        return Audio(samples=self._decode(frames, int(durations.sum())), sample_rate=self.sample_rate)
+        return Audio(
+            samples=self._decode(frames, int(durations.sum()), voice is not None), sample_rate=self.sample_rate
+        )
 
     @torch.inference_mode()
     def durations(self, codes: np.ndarray) -> np.ndarray:
@@ -152,11 +154,11 @@ class HifiganVocoder(Vocoder):
         noted = {FINGERPRINTS: self._fingerprints} if self._fingerprints else {}
         self._checkpoint.save(directory, {**asdict(self._conditioning.defaults), **noted})
 
-    def _decode(self, frames: Mapping[str, np.ndarray | None], total: int) -> np.ndarray:
-        """Samples ``float32[T * hop]`` of rows by table, ``[T]`` each."""
+    def _decode(self, frames: Mapping[str, np.ndarray | None], total: int, is_known: bool) -> np.ndarray:
+        """Samples ``float32[T * hop]`` of rows by table, ``[T]`` each, of a voice that was asked for or any."""
         hop, step = self._generator.options.hop, self._chunk_frames
         samples = np.zeros(total * hop, np.float32)
-        excitation = self._excitation(frames, total)
+        excitation = self._excitation(frames, total, is_known)
         for first in range(0, total, step):
             last = min(total, first + step)
             part = self._decoder.decode(lambda *ends: self._joined(frames, *ends), first, last, total, excitation)
@@ -164,11 +166,11 @@ class HifiganVocoder(Vocoder):
         return samples
 
     @torch.inference_mode()
-    def _excitation(self, frames: Mapping[str, np.ndarray | None], total: int) -> Excitation | None:
+    def _excitation(self, frames: Mapping[str, np.ndarray | None], total: int, is_known: bool) -> Excitation | None:
         """Where the generator starts from one."""
         if self._generator.options.excitation is None or not total:
             return None
-        return self._generator.excitation(self._joined(frames, 0, total)[None])
+        return self._generator.excitation(self._joined(frames, 0, total)[None], is_known=is_known)
 
     def _joined(self, frames: Mapping[str, np.ndarray | None], first: int, last: int) -> torch.Tensor:
         """Joined embeddings ``float32[C, last - first]``."""
