@@ -51,6 +51,12 @@ def stlm_stages() -> Sequence[Component]:
     module = "stlm.prepare.stages"
     return [
         Component(
+            name="edit_text",
+            factory=f"{module}:build_edit_text",
+            config=f"{module}:EditTextConfig",
+            summary="takes marks out of transcripts by regular expressions",
+        ),
+        Component(
             name="align",
             factory=f"{module}:build_align",
             config=f"{module}:AlignConfig",

@@ -10,7 +10,15 @@ import pytest
 
 from stlm.errors import ConfigError, DataError
 from stlm.interfaces import Aligner
-from stlm.prepare.stages import AlignConfig, AlignStage, CheckWordsConfig, CheckWordsStage, build_align
+from stlm.prepare.stages import (
+    AlignConfig,
+    AlignStage,
+    CheckWordsConfig,
+    CheckWordsStage,
+    EditTextConfig,
+    EditTextStage,
+    build_align,
+)
 from stlm.testing.contracts import StageContract
 from stlm.testing.factories import make_corpus
 from stlm.testing.fakes import EvenAligner
@@ -23,6 +31,47 @@ class TestAlign(StageContract):
     @pytest.fixture
     def stage(self) -> AlignStage:
         return AlignStage(EvenAligner(), again=True)
+
+
+class TestEditText(StageContract):
+    component = "edit_text"
+
+    @pytest.fixture
+    def stage(self) -> EditTextStage:
+        return EditTextStage(EditTextConfig(replace=[["word", "W"]]))
+
+
+FISHER = [[r"\(\((.*?)\)\)", r"\1"], [r"\[[^]]*\]", ""]]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("(( i think )) so", "i think so"),
+        ("[laughter] yes [noise]", "yes"),
+        ("[noise]", None),
+        ("as it is", "as it is"),
+    ],
+)
+def test_marks_are_taken_out_of_a_transcript(text: str, wanted: str | None) -> None:
+    (found,) = EditTextStage(EditTextConfig(replace=FISHER)).apply([spoken(text=text)])
+    assert isinstance(found, Utterance) and found.text == wanted
+
+
+def test_word_times_of_a_text_that_is_edited_are_taken_away_and_noted() -> None:
+    done = make_corpus(1, seed=0)[0]
+    stage = EditTextStage(EditTextConfig(replace=[[r"^\S+", "X"]]))
+    note, found = stage.apply([done])
+    assert isinstance(note, Rejected) and "put edit_text before align" in note.reason
+    assert isinstance(found, Utterance) and found.text and found.text.startswith("X ") and not found.words
+    same = EditTextStage(EditTextConfig(replace=[["never there", ""]]))
+    assert list(same.apply([done])) == [done]
+
+
+@pytest.mark.parametrize("rules", [[["(", ""]], [["a"]], [["a", "\\1"]], ["ab", "c"]])
+def test_patterns_that_are_none_are_refused(rules) -> None:
+    with pytest.raises(ConfigError, match="expected pairs of a regular expression"):
+        EditTextStage(EditTextConfig(replace=rules))
 
 
 class TestCheckWords(StageContract):

@@ -1,4 +1,5 @@
-"""Steps between a source and the encoders: word times by an aligner, and a check that word times can be believed.
+"""Steps between a source and the encoders: marks out of transcripts, word times by an aligner, and a check that word
+times can be believed.
 
 ```
 stlm prepare source=folder source.path=DIR out=OUT \\
@@ -8,6 +9,7 @@ stlm prepare source=folder source.path=DIR out=OUT \\
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +21,56 @@ from stlm.interfaces.stage import Stage
 from stlm.plugin import default_registry
 from stlm.prepare.recorded import WITHOUT_WORDS
 from stlm.types import Rejected, Utterance
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditTextConfig:
+    """Options of `EditTextStage`.
+
+    Args:
+        replace: pairs of a regular expression and what stands in its place, one after the other; "\\1" is its first
+            group. Fisher's marks: ``[['\\(\\((.*?)\\)\\)', '\\1'], ['\\[[^]]*\\]', '']]``.
+        lower: write all in lower case.
+    """
+
+    replace: tuple[tuple[str, str], ...] = ()
+    lower: bool = False
+
+
+class EditTextStage(Stage):
+    """Changes texts before they are aligned: takes marks of noise or doubt out, writes abbreviations in full. Spaces
+    left over are joined. Word times lose their places in a text that changes, so they are taken away and noted.
+
+    Raises:
+        ConfigError: a pair is none, or a pattern is no regular expression.
+    """
+
+    def __init__(self, config: EditTextConfig) -> None:
+        try:
+            self.rules = [(re.compile(pattern), new) for pattern, new in config.replace]
+            for pattern, new in self.rules:
+                pattern.sub(new, "")
+        except (ValueError, TypeError, re.error) as error:
+            raise ConfigError(
+                f"stage edit_text: replace is {config.replace} ({error}), expected pairs of a regular expression and a "
+                "text: replace=[['\\[[^]]*\\]', '']]"
+            ) from error
+        self.lower = config.lower
+
+    def apply(self, utterances: Iterable[Utterance | Rejected]) -> Iterator[Utterance | Rejected]:
+        for item in utterances:
+            if isinstance(item, Rejected) or item.text is None or (text := self._edited(item.text)) == item.text:
+                yield item
+                continue
+            if item.words:
+                yield _noted(item, "its text was edited after it had word times: put edit_text before align")
+            yield replace(item, text=text or None, words=(), text_units=None)
+
+    def _edited(self, text: str) -> str:
+        for pattern, new in self.rules:
+            text = pattern.sub(new, text)
+        text = " ".join(text.split()) if self.rules else text
+        return text.lower() if self.lower else text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +189,10 @@ class CheckWordsStage(Stage):
         if share < config.coverage:
             return f"{share:.0%} of the text's letters have times, expected at least {config.coverage:.0%}"
         return None
+
+
+def build_edit_text(config: EditTextConfig) -> EditTextStage:
+    return EditTextStage(config)
 
 
 def build_align(config: AlignConfig) -> AlignStage:
