@@ -38,10 +38,10 @@ class TestEditText(StageContract):
 
     @pytest.fixture
     def stage(self) -> EditTextStage:
-        return EditTextStage(EditTextConfig(replace=[["word", "W"]]))
+        return EditTextStage(EditTextConfig(patterns=("word",), instead=("W",)))
 
 
-FISHER = [[r"\(\((.*?)\)\)", r"\1"], [r"\[[^]]*\]", ""]]
+FISHER = EditTextConfig(patterns=(r"\(\((.*?)\)\)", r"\[[^]]*\]"), instead=(r"\1", ""))
 
 
 @pytest.mark.parametrize(
@@ -54,24 +54,24 @@ FISHER = [[r"\(\((.*?)\)\)", r"\1"], [r"\[[^]]*\]", ""]]
     ],
 )
 def test_marks_are_taken_out_of_a_transcript(text: str, wanted: str | None) -> None:
-    (found,) = EditTextStage(EditTextConfig(replace=FISHER)).apply([spoken(text=text)])
+    (found,) = EditTextStage(FISHER).apply([spoken(text=text)])
     assert isinstance(found, Utterance) and found.text == wanted
 
 
 def test_word_times_of_a_text_that_is_edited_are_taken_away_and_noted() -> None:
     done = make_corpus(1, seed=0)[0]
-    stage = EditTextStage(EditTextConfig(replace=[[r"^\S+", "X"]]))
+    stage = EditTextStage(EditTextConfig(patterns=(r"^\S+",), instead=("X",)))
     note, found = stage.apply([done])
     assert isinstance(note, Rejected) and "put edit_text before align" in note.reason
     assert isinstance(found, Utterance) and found.text and found.text.startswith("X ") and not found.words
-    same = EditTextStage(EditTextConfig(replace=[["never there", ""]]))
+    same = EditTextStage(EditTextConfig(patterns=("never there",)))
     assert list(same.apply([done])) == [done]
 
 
-@pytest.mark.parametrize("rules", [[["(", ""]], [["a"]], [["a", "\\1"]], ["ab", "c"]])
-def test_patterns_that_are_none_are_refused(rules) -> None:
-    with pytest.raises(ConfigError, match="expected pairs of a regular expression"):
-        EditTextStage(EditTextConfig(replace=rules))
+@pytest.mark.parametrize(("patterns", "instead"), [(("(",), ()), (("a", "b"), ("c",)), (("a",), (r"\1",))])
+def test_patterns_that_are_none_are_refused(patterns: tuple[str, ...], instead: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="expected regular expressions, and none or as many texts"):
+        EditTextStage(EditTextConfig(patterns=patterns, instead=instead))
 
 
 class TestCheckWords(StageContract):

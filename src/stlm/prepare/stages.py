@@ -28,12 +28,13 @@ class EditTextConfig:
     """Options of `EditTextStage`.
 
     Args:
-        replace: pairs of a regular expression and what stands in its place, one after the other; "\\1" is its first
-            group. Fisher's marks: ``[['\\(\\((.*?)\\)\\)', '\\1'], ['\\[[^]]*\\]', '']]``.
+        patterns: regular expressions, one after the other; for Fisher's marks ``['\\(\\((.*?)\\)\\)', '\\[[^]]*\\]']``.
+        instead: what stands in the place of each; "\\1" is its first group, for Fisher ``['\\1', '']``. Empty: nothing.
         lower: write all in lower case.
     """
 
-    replace: tuple[tuple[str, str], ...] = ()
+    patterns: tuple[str, ...] = ()
+    instead: tuple[str, ...] = ()
     lower: bool = False
 
 
@@ -42,18 +43,18 @@ class EditTextStage(Stage):
     left over are joined. Word times lose their places in a text that changes, so they are taken away and noted.
 
     Raises:
-        ConfigError: a pair is none, or a pattern is no regular expression.
+        ConfigError: a pattern is no regular expression, or not each has its text.
     """
 
     def __init__(self, config: EditTextConfig) -> None:
         try:
-            self.rules = [(re.compile(pattern), new) for pattern, new in config.replace]
-            for pattern, new in self.rules:
-                pattern.sub(new, "")
-        except (ValueError, TypeError, re.error) as error:
+            texts = config.instead or [""] * len(config.patterns)
+            self.rules = [(re.compile(pattern), text) for pattern, text in zip(config.patterns, texts, strict=True)]
+            _ = [pattern.sub(text, "") for pattern, text in self.rules]  # a group that is not there is told now
+        except (ValueError, re.error) as error:
             raise ConfigError(
-                f"stage edit_text: replace is {config.replace} ({error}), expected pairs of a regular expression and a "
-                "text: replace=[['\\[[^]]*\\]', '']]"
+                f"stage edit_text: patterns {list(config.patterns)} with {list(config.instead)} instead ({error}), "
+                "expected regular expressions, and none or as many texts: patterns=['\\[[^]]*\\]']"
             ) from error
         self.lower = config.lower
 
@@ -67,8 +68,8 @@ class EditTextStage(Stage):
             yield replace(item, text=text or None, words=(), text_units=None)
 
     def _edited(self, text: str) -> str:
-        for pattern, new in self.rules:
-            text = pattern.sub(new, text)
+        for pattern, instead in self.rules:
+            text = pattern.sub(instead, text)
         text = " ".join(text.split()) if self.rules else text
         return text.lower() if self.lower else text
 
