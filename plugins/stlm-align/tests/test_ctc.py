@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from stlm.errors import ConfigError, DataError, PluginError
+from stlm.learn import published
 from stlm.types import Audio
 from stlm_align import mms, wav2vec2_ctc
 from stlm_align.windows import Windows, reach_of
@@ -53,8 +54,8 @@ def test_a_missing_model_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_the_defaults_are_the_published_models() -> None:
-    assert wav2vec2_ctc.ENGLISH_MODEL == "facebook/wav2vec2-large-960h-lv60-self"
-    assert wav2vec2_ctc.MANY_LANGUAGES_MODEL == "facebook/mms-1b-all"
+    assert published.ENGLISH_MODEL == "facebook/wav2vec2-large-960h-lv60-self"
+    assert published.MANY_LANGUAGES_MODEL == "facebook/mms-1b-all"
 
 
 @pytest.mark.parametrize("config", [wav2vec2_ctc.Config, mms.Config])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from stlm.errors import ConfigError, DataError, PluginError
+from stlm.learn import published
 from stlm.learn.error_rates import error_rates
 from stlm.types import Audio
 from stlm_judges import pocketsphinx, wav2vec2_ctc, whisper
@@ -86,8 +87,8 @@ def test_a_missing_model_is_one_clear_line(module, tmp_path: Path) -> None:
 
 def test_the_defaults_are_the_published_models() -> None:
     assert whisper.Config().model == "openai/whisper-medium"
-    assert wav2vec2_ctc.ENGLISH_MODEL == "facebook/wav2vec2-large-960h-lv60-self"
-    assert wav2vec2_ctc.MANY_LANGUAGES_MODEL == "facebook/mms-1b-all"
+    assert published.ENGLISH_MODEL == "facebook/wav2vec2-large-960h-lv60-self"
+    assert published.MANY_LANGUAGES_MODEL == "facebook/mms-1b-all"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -155,6 +155,12 @@ def not_utf8(error: UnicodeDecodeError) -> str:
     """What is wrong with a text, and how to mend it."""
     found = f"byte {error.start} is 0x{error.object[error.start]:02x}"
     return f"is no UTF-8 ({found}): convert it, for example with `iconv -f LATIN1 -t UTF-8`"
+
+
+def fingerprint_of(files: Iterable[Path]) -> str:
+    """Hash of names, sizes and times."""
+    states = [[str(file), *state_of(file)] for file in files]
+    return hashlib.sha256(json.dumps(states).encode()).hexdigest()
 
 
 def state_of(path: Path) -> tuple[int, int]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from stlm.errors import ConfigError, DataError, StlmError
 from stlm.interfaces.source import Source
-from stlm.prepare.recorded import Entry, described, state_of
+from stlm.prepare.recorded import Entry, described, fingerprint_of
 from stlm.types import AudioRef, Rejected, StreamSpec, Units, Utterance, as_codes
 
 SAMPLE_RATE = 16000
@@ -108,8 +108,7 @@ class SlamKit(Source):
 
     def fingerprint(self, shard: int = 0, num_shards: int = 1) -> str:
         """Hash of names, sizes and times of the files."""
-        states = [[str(file), *state_of(file)] for file in self.files]
-        return hashlib.sha256(json.dumps(states).encode()).hexdigest()
+        return fingerprint_of(self.files)
 
     def _read(self, id: str, file: Path, line: bytes) -> Iterator[Utterance | Rejected]:
         try:

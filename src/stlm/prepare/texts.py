@@ -6,7 +6,6 @@ Files are read as they are needed, compressed ones (``.gz``) too; a corpus may b
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any, cast
 
 from stlm.errors import ConfigError, DataError
 from stlm.interfaces.source import Source
-from stlm.prepare.recorded import not_utf8, state_of
+from stlm.prepare.recorded import fingerprint_of, not_utf8
 from stlm.types import Rejected, Utterance
 
 SUFFIXES = (".txt", ".jsonl", ".parquet", ".txt.gz", ".jsonl.gz")
@@ -69,8 +68,7 @@ class TextSource(Source):
 
     def fingerprint(self, shard: int = 0, num_shards: int = 1) -> str:
         """Hash of names, sizes and times of the files."""
-        states = [[str(file), *state_of(file)] for file in self.files]
-        return hashlib.sha256(json.dumps(states).encode()).hexdigest()
+        return fingerprint_of(self.files)
 
 
 def build(config: Config) -> TextSource:

@@ -11,7 +11,6 @@ take its samples in turn.
 from __future__ import annotations
 
 import glob
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from stlm.audio import read_member, tar_index
 from stlm.errors import ConfigError, DataError
 from stlm.interfaces.source import Source
 from stlm.prepare.folder import AUDIO_SUFFIXES
-from stlm.prepare.recorded import LABELS, Entry, not_utf8, read_entry, state_of
+from stlm.prepare.recorded import LABELS, Entry, fingerprint_of, not_utf8, read_entry
 from stlm.types import Rejected, Utterance
 
 
@@ -77,8 +76,7 @@ class WebDataset(Source):
 
     def fingerprint(self, shard: int = 0, num_shards: int = 1) -> str:
         """Hash of names, sizes and times of the part's tars."""
-        states = [[str(tar), *state_of(tar)] for tar in _dealt(self.tars, shard, num_shards)[0]]
-        return hashlib.sha256(json.dumps(states).encode()).hexdigest()
+        return fingerprint_of(_dealt(self.tars, shard, num_shards)[0])
 
     def _read(self, id: str, tar: Path, files: Mapping[str, str]) -> Iterator[Utterance | Rejected]:
         sounds = [name for suffix, name in files.items() if suffix in AUDIO_SUFFIXES]

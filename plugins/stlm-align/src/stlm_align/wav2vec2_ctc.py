@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from transformers import AutoModelForCTC, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
+from transformers import AutoModelForCTC
 
 from stlm.errors import ConfigError
 from stlm.interfaces import Aligner
 from stlm.learn.ctc_alignment import align_by_ctc, spelled, symbols_in
+from stlm.learn.published import load_ctc
 from stlm.types import Audio, Word
 from stlm_align.recording import samples_at
 from stlm_align.windows import Windows, check_windows, reach_of
-
-ENGLISH_MODEL = "facebook/wav2vec2-large-960h-lv60-self"
-MANY_LANGUAGES_MODEL = "facebook/mms-1b-all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +52,15 @@ class Wav2Vec2Aligner(Aligner):
     """Word times from a CTC model of transformers."""
 
     def __init__(self, config: Config) -> None:
-        name = config.model or (MANY_LANGUAGES_MODEL if config.language else ENGLISH_MODEL)
-        chosen = {"target_lang": config.language} if config.language else {}
-        mended = {**chosen, "ignore_mismatched_sizes": True} if chosen else {}
-        tokenizer = _load(Wav2Vec2CTCTokenizer, name, **chosen)
-        self.extractor = _load(Wav2Vec2FeatureExtractor, name)
-        self.model = _load(AutoModelForCTC, name, use_safetensors=True, **mended).to(config.device).eval()
+        tokenizer, self.extractor, model = load_ctc(
+            AutoModelForCTC, config.model, config.language, use_safetensors=True
+        )
+        self.model = model.to(config.device)
         strides = getattr(self.model.config, "conv_stride", None)
         if not strides:
             raise ConfigError(
-                f"{name}: a {type(self.model).__name__} has no convolutions over samples, expected one such as "
-                "Wav2Vec2ForCTC, HubertForCTC or WavLMForCTC"
+                f"{model.name_or_path}: a {type(model).__name__} has no convolutions over samples, expected one such "
+                "as Wav2Vec2ForCTC, HubertForCTC or WavLMForCTC"
             )
         self.windows = Windows(
             sample_rate=self.extractor.sampling_rate,
@@ -97,15 +92,3 @@ class Wav2Vec2Aligner(Aligner):
     @torch.inference_mode()
     def _forward(self, samples: torch.Tensor) -> torch.Tensor:
         return self.model(samples[None].to(self.model.device)).logits[0].float().log_softmax(-1)
-
-
-def _load(kind: Any, name: str, **options: Any) -> Any:
-    """``kind.from_pretrained(name)`` with every fault as one line."""
-    try:
-        return kind.from_pretrained(name, **options)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfigError(
-            f"{name}: {kind.__name__} cannot be loaded ({reason}), expected a name on the Hugging Face hub or a "
-            "directory with its files: check the name, and the network if it has to be downloaded"
-        ) from error

@@ -11,16 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
+from transformers import Wav2Vec2ForCTC
 
 from stlm.errors import ConfigError
 from stlm.interfaces import Judge
+from stlm.learn.published import load_ctc
 from stlm.types import Audio
 from stlm_judges.pieces import transcribe_pieces
-from stlm_judges.published import load_published
-
-ENGLISH_MODEL = "facebook/wav2vec2-large-960h-lv60-self"
-MANY_LANGUAGES_MODEL = "facebook/mms-1b-all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +55,8 @@ class Wav2Vec2Judge(Judge):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        name = config.model or (MANY_LANGUAGES_MODEL if config.language else ENGLISH_MODEL)
-        chosen = {"target_lang": config.language} if config.language else {}
-        mended = {**chosen, "ignore_mismatched_sizes": True} if chosen else {}
-        self.tokenizer = load_published(Wav2Vec2CTCTokenizer, name, **chosen)
-        self.extractor = load_published(Wav2Vec2FeatureExtractor, name)
-        self.model = load_published(Wav2Vec2ForCTC, name, **mended).to(config.device).eval()
+        self.tokenizer, self.extractor, model = load_ctc(Wav2Vec2ForCTC, config.model, config.language)
+        self.model = model.to(config.device)
 
     def transcribe(self, batch: Sequence[Audio]) -> list[str]:
         rate = self.extractor.sampling_rate

@@ -16,9 +16,9 @@ from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
 from stlm.errors import ConfigError
 from stlm.interfaces import Judge
+from stlm.learn.published import load_published
 from stlm.types import Audio
 from stlm_judges.pieces import transcribe_pieces
-from stlm_judges.published import load_published
 
 LONGEST = 30.0
 ENGLISH = ("", "en", "english")
