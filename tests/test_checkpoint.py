@@ -13,10 +13,11 @@ import yaml
 from stlm import checkpoint
 from stlm.checkpoint import read_run_file, run_parts, save_system, write_run_file
 from stlm.errors import DataError, FormatError, PluginError
+from stlm.interfaces import AdaptableBackbone, LoraOptions
 from stlm.system import SpeechTextLM
 from stlm.testing.documents import plain
 from stlm.testing.factories import make_sounds, tiny_system
-from stlm.testing.fakes import EnergyEncoder
+from stlm.testing.fakes import EnergyEncoder, TinyBackbone
 from stlm.testing.plugin import fake_registry
 
 COMPONENTS = {
@@ -95,6 +96,34 @@ def test_a_system_without_vocoder_is_saved_without(tmp_path: Path) -> None:
     made.components.pop("vocoder")
     save_system(made, tmp_path)
     assert load(tmp_path).vocoder is None
+
+
+class Adapted(TinyBackbone, AdaptableBackbone):
+    """Has an adapter until it is merged, and saves the merged model."""
+
+    has_adapter = True
+
+    def add_lora(self, options: LoraOptions) -> None: ...
+
+    def save_lora(self, directory: Path) -> None:
+        assert self.has_adapter
+        (directory / "adapter.txt").write_text("small")
+
+    def merge_lora(self) -> None:
+        self.has_adapter = False
+
+    def save(self, directory: Path) -> None:
+        self.merge_lora()
+        super().save(directory)
+
+
+def test_an_adapter_is_saved_beside_the_merged_model_and_goes_with_it(tmp_path: Path) -> None:
+    system = tiny_system()
+    system.backbone = Adapted(len(system.codec.format.vocabulary))
+    save_system(system, tmp_path)
+    assert (tmp_path / "adapter" / "adapter.txt").exists() and (tmp_path / "backbone" / "model.safetensors").exists()
+    save_system(system, tmp_path)
+    assert not (tmp_path / "adapter").exists(), "it would not belong to the backbone beside it"
 
 
 def test_codec_and_encoders_load_without_the_backbone(run: Path) -> None:

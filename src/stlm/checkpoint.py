@@ -6,6 +6,7 @@ format.yaml    the token format
 text/          the text tokenizer's own files
 encoders/X/    the speech encoder of stream X
 backbone/      config.json and model.safetensors
+adapter/       the LoRA adapter alone, if there was one; the backbone holds it already
 vocoder/       if there is one
 checkpoints/   what training resumes from
 ```
@@ -24,6 +25,7 @@ import yaml
 
 from stlm.codec import Codec
 from stlm.errors import DataError, FormatError, StlmError
+from stlm.interfaces.backbone import AdaptableBackbone, BackboneLM
 from stlm.parts import Parts
 from stlm.plugin import Choice, default_registry
 from stlm.system import SpeechTextLM
@@ -39,7 +41,7 @@ RUN_KEYS = {
     "components": dict,
     "libraries": dict,
 }
-PARTS = ("format.yaml", "text", "encoders", "backbone", "vocoder")
+PARTS = ("format.yaml", "text", "encoders", "backbone", "adapter", "vocoder")
 LIBRARIES = ("stlm", "torch", "torchaudio", "transformers", "pytorch-lightning", "peft", "numpy")
 
 
@@ -56,10 +58,18 @@ def save_system(system: SpeechTextLM, directory: str | Path, config: Mapping[str
     system.codec.text_encoder.save(_fresh(root / "text"))
     for name, encoder in system.encoders.items():
         encoder.save(_fresh(root / "encoders" / name))
+    _save_adapter(system.backbone, root / "adapter")
     system.backbone.save(_fresh(root / "backbone"))
     if system.vocoder is not None:
         system.vocoder.save(_fresh(root / "vocoder"))
     _write_record(root, system.codec, system.components, config)
+
+
+def _save_adapter(backbone: BackboneLM, directory: Path) -> None:
+    """Write the backbone's adapter, before saving merges it; that of an earlier run is removed in any case."""
+    shutil.rmtree(directory, ignore_errors=True)
+    if isinstance(backbone, AdaptableBackbone) and backbone.has_adapter:
+        backbone.save_lora(_fresh(directory))
 
 
 def write_run_file(

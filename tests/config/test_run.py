@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from stlm.checkpoint import save_system
 from stlm.config import build, run
 from stlm.config.run import run_recipe, train
-from stlm.config.schema import FeedConfig, LoraConfig, MixtureSource, TrainConfig, TrainerConfig
+from stlm.config.schema import (
+    FeedConfig,
+    LoraConfig,
+    MixtureSource,
+    StageConfig,
+    TrainConfig,
+    TrainerConfig,
+    TuningConfig,
+)
 from stlm.errors import ConfigError, DataError, FormatError
 from stlm.interfaces.backbone import AdaptableBackbone
 from stlm.interfaces.recipe import Recipe
@@ -189,6 +198,8 @@ def test_a_weight_that_is_no_number_is_refused(plan: TrainConfig) -> None:
 class Adaptable(TinyBackbone, AdaptableBackbone):
     """Takes adapters for none of its layers, as peft answers a name that is not there."""
 
+    has_adapter = False
+
     def add_lora(self, options: Any) -> None:
         raise ValueError(f"Target modules {options.modules} not found\nin the base model")
 
@@ -205,6 +216,30 @@ def test_adapters_that_do_not_fit_are_one_line(plan: TrainConfig) -> None:
         train(plan, system)
     plan.lora = LoraConfig(rank=0)
     with pytest.raises(ConfigError, match=r"rank >= 1.*got 0"):
+        train(plan, system)
+
+
+def test_what_is_trained_is_as_the_config_says(plan: TrainConfig) -> None:
+    system = tiny_system()
+    before = {name: weight.clone() for name, weight in system.backbone.state_dict().items()}
+    stage = StageConfig(until=1, train=["head"])
+    plan.tuning = TuningConfig(rows=["energy"], stages=[stage], train=["embedding", "head"])
+    train(plan, system)
+    moved = {name for name, weight in system.backbone.state_dict().items() if not torch.equal(weight, before[name])}
+    assert moved == {"embedding.weight", "head.weight"}
+    assert all(parameter.requires_grad for parameter in system.backbone.parameters())
+
+
+def test_rows_beside_adapters_are_named_by_lora(plan: TrainConfig) -> None:
+    plan.lora, plan.tuning = LoraConfig(), TuningConfig(rows=["energy"])
+    with pytest.raises(ConfigError, match=r"tuning.rows is for training without lora.*lora.trained_rows"):
+        train(plan, tiny_system())
+
+
+def test_quantized_weights_are_trained_by_adapters_alone(plan: TrainConfig) -> None:
+    system = tiny_system()
+    system.backbone.register_parameter("packed", torch.nn.Parameter(torch.zeros(4, dtype=torch.uint8), False))
+    with pytest.raises(ConfigError, match=r"quantized, so only adapters can be trained: add lora=.*quantization=none"):
         train(plan, system)
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from stlm.errors import ConfigError
-from stlm.feed import FeedOptions, FeedSource, PackedDataset, batch_documents, dataset
+from stlm.feed import FeedOptions, FeedSource, LogicalStream, PackedDataset, batch_documents, dataset
+from stlm.feed.stream import Ref
 from stlm.interfaces import PackedBatch
 from stlm.testing.factories import SPECIAL_IDS, base_codec
 from stlm.types import TextSpan
@@ -48,6 +49,8 @@ def latest(seen: list[PackedBatch]) -> dict:
 def loader(mixture: MakeSources, monkeypatch: pytest.MonkeyPatch, workers: int, **more) -> Iterator[PackedBatch]:
     """What torch's loader does: a copy of the dataset per worker, and one batch from each in turn."""
     lanes = []
+    if not workers:
+        yield from make(mixture, **more)
     for worker in range(workers):
         monkeypatch.setattr(dataset, "get_worker_info", lambda w=worker: SimpleNamespace(id=w, num_workers=workers))
         lane = iter(make(mixture, **more))
@@ -92,6 +95,40 @@ def test_however_streams_are_dealt_each_gives_the_same_batches(
         for batch in batches(share, 16 // world_size):
             dealt.setdefault(stream_of(batch), []).append(content(batch))
     assert dealt == alone
+
+
+@pytest.mark.parametrize(("world_size", "workers"), [(2, 0), (2, 2), (4, 0), (1, 2)])
+@pytest.mark.parametrize("place", [0, 4, 8])
+def test_the_next_batches_of_all_ranks_are_those_that_one_rank_reads_in_turn(
+    mixture: MakeSources, monkeypatch: pytest.MonkeyPatch, world_size: int, workers: int, place: int
+) -> None:
+    """So an optimizer step sees the same ids on any number of ranks, also after a resume on another number."""
+    alone = batches(iter(make(mixture)), place + 8)
+    cursor = latest(alone[:place])
+    lanes = [
+        batches(loader(mixture, monkeypatch, workers, rank=rank, world_size=world_size, cursor=cursor), 8 // world_size)
+        for rank in range(world_size)
+    ]
+    together = [content(batch) for step in zip(*lanes, strict=True) for batch in step]
+    assert together == [content(batch) for batch in alone[place:]]
+
+
+def test_a_batch_knows_where_its_documents_came_from_and_how_much_each_source_gave(mixture: MakeSources) -> None:
+    codec = base_codec()
+    stream = LogicalStream(mixture(), codec, index=0, num_streams=4, seed=OPTIONS.seed)
+    given = {0: 0, 1: 0}
+    for batch in batches(iter(make(mixture)), 9):
+        ends = batch.document_bounds().tolist()
+        runs = [slice(*ends[index : index + 2]) for index in range(len(ends) - 1)]
+        runs = [run for run in runs if batch.segments.flatten()[run][0] > 0]
+        assert len(runs) == len(batch.origins)
+        for run, origin in zip(runs, batch.origins, strict=True):
+            document = stream.again(Ref(*origin)).ids.tolist()
+            found = batch.ids.flatten()[run].tolist()
+            assert any(document[at : at + len(found)] == found for at in range(len(document)))
+            given[origin[0]] += len(found) * (stream_of(batch) == 0)
+    taken = latest(batches(iter(make(mixture)), 9))["0"]["tokens_taken"]
+    assert {int(source): count for source, count in taken.items()} == given
 
 
 @pytest.mark.parametrize("workers", [2, 4])

@@ -6,9 +6,10 @@ import pickle
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 
 from stlm.errors import ConfigError, DataError, FormatError
-from stlm_bpe.hf_encoder import Config, HuggingFaceText, build, keep_spaces
+from stlm_bpe.hf_encoder import Config, HuggingFaceText, build, keep_spaces, load_tokenizer
 
 
 @pytest.fixture(scope="module", params=["byte_level_path", "llama_path"])
@@ -44,6 +45,15 @@ def test_saving_keeps_fingerprint_and_ids(encoder: HuggingFaceText, tmp_path: Pa
     for again in (build(Config(path=str(tmp_path))), pickle.loads(pickle.dumps(encoder))):
         assert again.fingerprint == encoder.fingerprint
         assert again.encode_ids(" the cat") == encoder.encode_ids(" the cat")
+
+
+def test_special_tokens_behind_the_pieces_have_their_names_in_the_file(byte_level_path: Path) -> None:
+    """As Llama 3 has them: an id, and nothing that a text becomes."""
+    tokenizer = load_tokenizer(str(byte_level_path))
+    tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
+    written = Tokenizer.from_str(HuggingFaceText(tokenizer).tokenizer_json())
+    assert written.token_to_id("<|pad|>") == tokenizer.pad_token_id == 500
+    assert 500 not in written.encode("a <|pad|>").ids
 
 
 def test_older_pipelines_lose_their_prefix_too() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, BloomConfig, FalconConfig, MambaConfig, PreTrainedConfig
 
 from stlm.errors import ConfigError
 from stlm.testing.fakes import TinyCache, batch_of, packed_batch_of
+from stlm_llama import pretrained
 from stlm_llama.backbone import HuggingFaceBackbone
 
 ROWS = [[[1, 2, 3, 4, 5], [6, 7]], [[8], [9, 10, 11, 12], [13, 14]], [[15, 16, 17, 18, 19, 20, 21]]]
@@ -55,3 +58,20 @@ def test_layers_are_the_embedding_and_the_outputs_of_blocks(backbone: HuggingFac
         embedded = backbone.model.get_input_embeddings()(batch.ids)
     torch.testing.assert_close(hidden.layers[0], embedded)
     assert set(hidden.layers) == {0, 2}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        FalconConfig(vocab_size=24, hidden_size=16, num_hidden_layers=2, num_attention_heads=2),
+        BloomConfig(vocab_size=24, hidden_size=16, n_layer=2, n_head=2),
+        MambaConfig(vocab_size=24, hidden_size=16, num_hidden_layers=2, state_size=4),
+    ],
+    ids=["falcon", "bloom", "mamba"],
+)
+def test_an_architecture_in_which_documents_leak_is_refused(config: PreTrainedConfig, tmp_path: Path) -> None:
+    """One that takes positions and mixes documents all the same, one that takes none, one with a state."""
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"a document sees the one before it in its row.*Llama, Qwen") as caught:
+        pretrained.build(pretrained.Config(path=str(tmp_path)))
+    assert "\n" not in str(caught.value)

@@ -10,7 +10,19 @@ from importlib import import_module
 
 from stlm.errors import StlmError
 
-VERBS = ("plugins", "demo", "prepare", "train", "encode", "decode", "generate", "evaluate", "resynthesize", "inspect")
+VERBS = (
+    "plugins",
+    "demo",
+    "prepare",
+    "train",
+    "encode",
+    "decode",
+    "generate",
+    "evaluate",
+    "resynthesize",
+    "export",
+    "inspect",
+)
 
 LOOSE = ("overrides", "given")
 """Arguments of verbs that hold any number of words."""

@@ -14,7 +14,15 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stlm.codec import Codec
-from stlm.config.schema import FeedConfig, LoraConfig, MixtureSource, ScheduleConfig, TrainConfig, TrainerConfig
+from stlm.config.schema import (
+    FeedConfig,
+    LoraConfig,
+    MixtureSource,
+    ScheduleConfig,
+    TrainConfig,
+    TrainerConfig,
+    TuningConfig,
+)
 from stlm.errors import ConfigError, FormatError, did_you_mean
 from stlm.feed.dataset import FeedOptions
 from stlm.feed.stream import FeedSource
@@ -23,8 +31,10 @@ from stlm.interfaces.source import Source
 from stlm.interfaces.unit_encoder import SpeechUnitEncoder, TextUnitEncoder, UnitEncoder
 from stlm.lightning.data import FeedDataModule
 from stlm.lightning.fit import FitOptions
-from stlm.lightning.optimizers import MuonAdamW, OptimizerFactory, decay_groups
-from stlm.lightning.pretrain import Schedule
+from stlm.lightning.optimizers import MuonAdamW, OptimizerFactory, check_rates, decay_groups, set_rates
+from stlm.lightning.schedule import Schedule
+from stlm.lightning.tuning import TuningOptions, TuningStage
+from stlm.lightning.validation import Validation
 from stlm.plugin import Choice, default_registry, make_config
 from stlm.store import ShardSet
 from stlm.system import SpeechTextLM, load
@@ -176,6 +186,40 @@ class MixturePlan:
         return FeedSource(name=name, shards=opened, interleaver=policy, weight=weight, policy=described)
 
 
+def check_shards(mixture: Mapping[str, MixtureSource]) -> None:
+    """Raise ConfigError for shards that are nowhere, before anything heavy is loaded."""
+    for name, item in mixture.items():
+        if "://" not in item.shards and not Path(item.shards).is_dir():
+            raise ConfigError(f"{name}: {item.shards}: no such directory of shards: make it with stlm prepare out=DIR")
+
+
+def build_mixture(mixture: Mapping[str, MixtureSource], codec: Codec) -> MixturePlan:
+    """The sources of a mixture, to be opened where they are read.
+
+    Raises:
+        ConfigError: the mixture is empty.
+    """
+    if not mixture:
+        raise ConfigError("the mixture is empty: add at least mixture.speech.shards=DIR")
+    return MixturePlan(
+        sources=tuple((name, item.shards, dict(item.interleaver), item.weight) for name, item in mixture.items()),
+        specs=codec.streams,
+    )
+
+
+def build_validation(config: TrainConfig, codec: Codec) -> Validation:
+    """Held-out losses during training."""
+    return Validation(
+        build_mixture(config.validation, codec),
+        codec,
+        every=config.trainer.validate_every,
+        num_documents=config.validation_documents,
+        rows=config.feed.rows,
+        length=config.feed.length,
+        seed=config.seed,
+    )
+
+
 def build_data(mixture: Mapping[str, MixtureSource], feed: FeedConfig, codec: Codec, *, seed: int) -> FeedDataModule:
     """The data module of a mixture.
 
@@ -183,12 +227,7 @@ def build_data(mixture: Mapping[str, MixtureSource], feed: FeedConfig, codec: Co
         ConfigError: the mixture is empty.
         FormatError: shards were made by other encoders than the system's.
     """
-    if not mixture:
-        raise ConfigError("the mixture is empty: add at least mixture.speech.shards=DIR")
-    plan = MixturePlan(
-        sources=tuple((name, item.shards, dict(item.interleaver), item.weight) for name, item in mixture.items()),
-        specs=codec.streams,
-    )
+    plan = build_mixture(mixture, codec)
     options = FeedOptions(
         length=feed.length,
         rows=feed.rows,
@@ -206,43 +245,54 @@ def _same(codec: Codec) -> Codec:
     return codec
 
 
-def build_optimizer(config: Mapping[str, Any]) -> OptimizerFactory:
+def build_optimizer(config: Mapping[str, Any], rates: Mapping[str, float] | None = None) -> OptimizerFactory:
     """An optimizer factory: ``name: muon``, or ``_target_: torch.optim.NAME``, with its arguments.
 
+    Args:
+        config: the optimizer's.
+        rates: factors of its learning rate by pattern of parameter names.
+
     Raises:
-        ConfigError: the optimizer is missing, foreign or unknown, or an argument does not fit.
+        ConfigError: the optimizer is missing, foreign or unknown, or an argument or a factor does not fit.
     """
+    rates = dict(rates or {})
+    check_rates(rates)
     options = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
     if options.get("name") == "muon":
-        return partial(_make_muon, {key: value for key, value in options.items() if key != "name"})
+        return partial(_make_muon, {key: value for key, value in options.items() if key != "name"}, rates)
     target = str(options.pop("_target_", ""))
     kind = getattr(torch.optim, target.removeprefix(TARGET_ROOT), None) if target.startswith(TARGET_ROOT) else None
     if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)):
         known = [name for name, value in vars(torch.optim).items() if isinstance(value, type)]
         hint = did_you_mean(target.removeprefix(TARGET_ROOT), known)
         raise ConfigError(f"optimizer must be name: muon or _target_: torch.optim.NAME, got {target or config!r}{hint}")
-    return partial(_make_optimizer, kind, options)
+    return partial(_make_optimizer, kind, options, rates)
 
 
-def _make_muon(options: dict[str, Any], backbone: BackboneLM) -> torch.optim.Optimizer:
+def _make_muon(options: dict[str, Any], rates: Mapping[str, float], backbone: BackboneLM) -> torch.optim.Optimizer:
     try:
-        return MuonAdamW(backbone, **options)
+        return MuonAdamW(backbone, rates=rates, **options)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"optimizer muon: {error}") from error
 
 
 def _make_optimizer(
-    kind: type[torch.optim.Optimizer], options: dict[str, Any], backbone: BackboneLM
+    kind: type[torch.optim.Optimizer], options: dict[str, Any], rates: Mapping[str, float], backbone: BackboneLM
 ) -> torch.optim.Optimizer:
     rest = {key: value for key, value in options.items() if key != "weight_decay"}
     try:
-        return kind(decay_groups(backbone, options.get("weight_decay", 0.0)), **rest)
+        return set_rates(kind(decay_groups(backbone, options.get("weight_decay", 0.0), rates), **rest))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"optimizer {kind.__name__}: {error}") from error
 
 
 def build_schedule(schedule: ScheduleConfig, trainer: TrainerConfig) -> Schedule:
-    return Schedule(warmup_steps=schedule.warmup_steps, total_steps=trainer.max_steps, final_ratio=schedule.final_ratio)
+    return Schedule(
+        shape=schedule.shape,
+        warmup_steps=schedule.warmup_steps,
+        total_steps=trainer.max_steps,
+        final_ratio=schedule.final_ratio,
+    )
 
 
 def build_fit_options(config: TrainerConfig) -> FitOptions:
@@ -253,20 +303,32 @@ def build_fit_options(config: TrainerConfig) -> FitOptions:
     )
 
 
-def build_lora(config: LoraConfig, codec: Codec) -> LoraOptions:
+def build_lora(config: LoraConfig, codec: Codec, *, seed: int = 0) -> LoraOptions:
     """LoRA options; block names become the ids of their rows."""
-    vocabulary = codec.format.vocabulary
-    rows: list[int] = []
-    for name in config.trained_rows:
-        start = vocabulary.offset(name)
-        rows.extend(range(start, start + vocabulary.block(name).num_ids))
     return LoraOptions(
         rank=config.rank,
         alpha=config.alpha,
         dropout=config.dropout,
         modules=tuple(config.modules),
-        trained_rows=tuple(rows),
+        seed=seed,
+        trained_rows=_ids_of(config.trained_rows, codec),
     )
+
+
+def build_tuning(config: TuningConfig, codec: Codec) -> TuningOptions:
+    """What is trained; block names become the ids of their rows."""
+    return TuningOptions(
+        train=tuple(config.train),
+        stages=tuple(TuningStage(until=stage.until, train=tuple(stage.train)) for stage in config.stages),
+        rows=_ids_of(config.rows, codec),
+    )
+
+
+def _ids_of(blocks: Sequence[str], codec: Codec) -> tuple[int, ...]:
+    """All ids of the named vocabulary blocks, each once."""
+    vocabulary = codec.format.vocabulary
+    starts = [(vocabulary.offset(name), vocabulary.block(name).num_ids) for name in dict.fromkeys(blocks)]
+    return tuple(id for start, count in starts for id in range(start, start + count))
 
 
 def as_plain(config: Any) -> dict[str, Any]:

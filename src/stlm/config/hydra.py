@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from stlm.config.schema import FROM_INIT
@@ -46,6 +46,8 @@ def load_config(name: str, kind: type[T], overrides: Sequence[str] = ()) -> T:
     try:
         with initialize_config_dir(config_dir=str(config_root()), version_base="1.3"):
             composed = compose(name, overrides=[_admit(item, kind) for item in overrides])
+            _leave_out(composed)
+            _check_directories(composed, name)
             typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), composed))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explain(error, name, kind)) from error
@@ -60,6 +62,34 @@ def with_folder(overrides: Sequence[str]) -> list[str]:
         key, _, path = item.partition("=")
         found += ["source=folder", f"source.path={path}"] if key == "data" else [item]
     return found
+
+
+def _leave_out(composed: DictConfig) -> None:
+    """Take away ingredients of the mixture that are null, and parts that `init` brings."""
+    mixture = composed.get("mixture") or {}
+    parts = FROM_INIT if composed.get("init") else ()
+    with open_dict(composed):
+        for key in [key for key, value in mixture.items() if value is None]:
+            del mixture[key]
+        for key in parts:
+            del composed[key]
+
+
+def _check_directories(composed: DictConfig, name: str) -> None:
+    """Raise ConfigError for directories of `data` that the config refers to and nobody gave; others are not needed."""
+    directories = composed.get("data")
+    if isinstance(directories, str) and name == "train":
+        raise ConfigError(
+            f"data={directories} is for recipes; a language model learns from shards: data.speech=DIR and so on"
+        )
+    if not isinstance(directories, DictConfig):
+        return
+    used = re.findall(r"\$\{data\.(\w+)\}", OmegaConf.to_yaml(composed))
+    if missing := [key for key, path in directories.items() if not path and key in used]:
+        raise ConfigError(
+            f"{name}: {', '.join(f'data.{key}' for key in missing)} not given, expected directories: add "
+            f"{' '.join(f'data.{key}=DIR' for key in missing)}"
+        )
 
 
 def _check_init(overrides: Sequence[str], config: Any) -> None:

@@ -21,17 +21,21 @@ from stlm.config.build import (
     build_optimizer,
     build_schedule,
     build_system,
+    build_tuning,
+    build_validation,
+    check_shards,
     usable,
 )
 from stlm.config.schema import FROM_INIT, LoraConfig, TrainConfig
 from stlm.errors import ConfigError, DataError
 from stlm.feed.stream import difference
-from stlm.interfaces.backbone import AdaptableBackbone
+from stlm.interfaces.backbone import AdaptableBackbone, BackboneLM
 from stlm.interfaces.recipe import Recipe
 from stlm.interfaces.source import Source
 from stlm.learn.training import CHECKPOINT
 from stlm.lightning.fit import FitReport, fit
 from stlm.lightning.resume import check_directory
+from stlm.lightning.tuning import Freezing, prepare
 from stlm.system import SpeechTextLM
 from stlm.types import Utterance
 
@@ -42,14 +46,16 @@ PLAN_FILE = "plan.json"
 def train(config: TrainConfig, system: SpeechTextLM | None = None, *, label: str = "train") -> FitReport:
     """One training run by its config; `system` replaces the one that the config would build."""
     out, options = Path(config.out), build_fit_options(config.trainer)
-    schedule, optimizer = build_schedule(config.schedule, config.trainer), build_optimizer(config.optimizer)
+    schedule = build_schedule(config.schedule, config.trainer)
+    optimizer = build_optimizer(config.optimizer, config.tuning.rates)
     if config.init and Path(config.init).resolve() == out.resolve():
         raise ConfigError(f"out and init are one directory, {config.out}: choose another out")
-    check_directory(out, resume=options.resume, overwrite=options.overwrite)
+    check_directory(out, resume=bool(options.resume), overwrite=options.overwrite)
+    check_shards({**config.mixture, **config.validation})
     system = system or build_system(config)
     data = build_data(config.mixture, config.feed, system.codec, seed=config.seed)
-    if config.lora is not None:
-        _add_lora(config.lora, system)
+    held_out = [build_validation(config, system.codec)] if config.validation else []
+    freezing = _choose_trained(config, system)
     return fit(
         system,
         data,
@@ -61,14 +67,33 @@ def train(config: TrainConfig, system: SpeechTextLM | None = None, *, label: str
         label=label,
         loss_chunk=config.trainer.loss_chunk,
         report_every=config.trainer.report_every,
+        callbacks=[freezing, *held_out],
     )
 
 
-def _add_lora(config: LoraConfig, system: SpeechTextLM) -> None:
+def _choose_trained(config: TrainConfig, system: SpeechTextLM) -> Freezing:
+    """Adapters and frozen parameters, as the config wants them."""
+    if config.lora is not None and config.tuning.rows:
+        raise ConfigError("tuning.rows is for training without lora: name the blocks in lora.trained_rows instead")
+    if config.lora is not None:
+        _add_lora(config.lora, system, config.seed)
+    elif _is_quantized(system.backbone):
+        raise ConfigError(
+            "the backbone's weights are quantized, so only adapters can be trained: add lora={rank: 16}, or load the "
+            "backbone with quantization=none"
+        )
+    return prepare(system.backbone, build_tuning(config.tuning, system.codec))
+
+
+def _is_quantized(backbone: BackboneLM) -> bool:
+    return not all(parameter.is_floating_point() for parameter in backbone.parameters())
+
+
+def _add_lora(config: LoraConfig, system: SpeechTextLM, seed: int) -> None:
     if not isinstance(system.backbone, AdaptableBackbone):
         raise ConfigError(f"backbone {type(system.backbone).__name__} takes no LoRA adapters: remove lora")
     try:
-        system.backbone.add_lora(build_lora(config, system.codec))
+        system.backbone.add_lora(build_lora(config, system.codec, seed=seed))
     except ValueError as error:
         raise ConfigError(f"lora: {str(error).splitlines()[0]}") from error
 

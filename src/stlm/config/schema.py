@@ -36,6 +36,16 @@ class FeedConfig:
 
 
 @dataclass
+class DataConfig:
+    """Directories that experiments refer to: shards by what they hold, and the unit encoders."""
+
+    speech: str | None = None
+    text: str | None = None
+    paired: str | None = None
+    units: str | None = None
+
+
+@dataclass
 class MixtureSource:
     """One ingredient: a directory of shards, a policy, and its share of the tokens."""
 
@@ -46,8 +56,9 @@ class MixtureSource:
 
 @dataclass
 class ScheduleConfig:
-    """Learning-rate schedule; see `stlm.lightning.pretrain.Schedule`."""
+    """Learning-rate schedule; see `stlm.lightning.schedule.Schedule`."""
 
+    shape: str = "cosine"
     warmup_steps: int = 100
     final_ratio: float = 0.1
 
@@ -58,15 +69,25 @@ class TrainerConfig:
 
     max_steps: int = 1000
     max_seconds: float | None = None
+    max_tokens: int | None = None
     precision: str = "auto"
     accelerator: str = "auto"
     devices: Any = 1
     num_nodes: int = 1
     strategy: str = "auto"
+    batch_rows: int = 0
     accumulate: int = 1
+    activation_checkpointing: bool = False
+    compile: bool = False
     clip: float = 1.0
+    spike: float | None = 3.0
     checkpoint_every: int = 1000
-    resume: bool = False
+    keep_every: int = 0
+    sharded_checkpoints: bool = True
+    validate_every: int = 0
+    sample_every: int = 0
+    loggers: list[str] = field(default_factory=lambda: ["csv", "tensorboard"])
+    resume: Any = False
     overwrite: bool = False
     progress: bool = True
     loss_chunk: int = 8192
@@ -85,6 +106,24 @@ class LoraConfig:
 
 
 @dataclass
+class StageConfig:
+    """A stage of `TuningConfig`: what is trained in the steps before `until`."""
+
+    until: int = MISSING
+    train: list[str] = field(default_factory=list)
+
+
+@dataclass
+class TuningConfig:
+    """What is trained, and how fast; see `stlm.lightning.tuning`. `rows` names vocabulary blocks."""
+
+    train: list[str] = field(default_factory=list)
+    stages: list[StageConfig] = field(default_factory=list)
+    rates: dict[str, float] = field(default_factory=dict)
+    rows: list[str] = field(default_factory=list)
+
+
+@dataclass
 class TrainConfig:
     """`stlm train`: the language model.
 
@@ -94,17 +133,21 @@ class TrainConfig:
     out: str = "runs/train"
     seed: int = 0
     init: str | None = None
+    data: DataConfig = field(default_factory=DataConfig)
     text_encoder: dict[str, Any] = field(default_factory=dict)
     unit_encoders: dict[str, dict[str, Any]] = field(default_factory=dict)
     vocoder: dict[str, Any] | None = None
     backbone: dict[str, Any] = field(default_factory=dict)
     format: dict[str, Any] = field(default_factory=dict)
     mixture: dict[str, MixtureSource] = field(default_factory=dict)
+    validation: dict[str, MixtureSource] = field(default_factory=dict)
+    validation_documents: int = 256
     feed: FeedConfig = field(default_factory=FeedConfig)
     optimizer: dict[str, Any] = field(default_factory=dict)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     lora: LoraConfig | None = None
+    tuning: TuningConfig = field(default_factory=TuningConfig)
 
     def __post_init__(self) -> None:
         _check(self, paths=("out",))

@@ -14,7 +14,7 @@ from stlm.codec import Codec
 from stlm.errors import ConfigError
 from stlm.feed.packing import METHODS, Packer, Row, make_row
 from stlm.feed.stream import FeedSource, LogicalStream
-from stlm.interfaces.batch import PackedBatch
+from stlm.interfaces.batch import PackedBatch, bounds_of
 from stlm.types import TokenSequence
 
 
@@ -88,12 +88,11 @@ class PackedDataset(IterableDataset[PackedBatch]):
     def __iter__(self) -> Iterator[PackedBatch]:
         worker = get_worker_info()
         part, parts = (worker.id, worker.num_workers) if worker else (0, 1)
-        lanes = self.world_size * parts
         self.options.check_lanes(self.world_size, parts)
-        counts = {index: int(state.get("batches", 0)) for index, state in self._cursors(lanes, parts).items()}
+        counts = {index: int(self.cursor.get(str(index), {}).get("batches", 0)) for index in self._of_rank()}
         # a loader takes batches from its workers in turn, from the first one on: the one whose turn it is goes first
-        lane = self.rank * parts + (part + sum(counts.values())) % parts
-        mine = range(lane, self.options.num_streams, lanes)
+        part = (part + sum(counts.values())) % parts
+        mine = self._of_rank()[part::parts]
         packers = {index: self._packer(index) for index in mine}
         while True:
             # the stream that is furthest behind gives the next batch, so that a resumed run keeps the order
@@ -102,10 +101,10 @@ class PackedDataset(IterableDataset[PackedBatch]):
             rows = [packers[index].next() for _ in range(self.options.rows)]
             yield collate(rows, cursor={str(index): {"batches": counts[index], **packers[index].state()}})
 
-    def _cursors(self, lanes: int, parts: int) -> dict[int, Mapping[str, Any]]:
-        """The cursor of each stream of this rank, by the stream's index."""
-        streams = range(self.options.num_streams)
-        return {index: self.cursor.get(str(index), {}) for index in streams if index % lanes // parts == self.rank}
+    def _of_rank(self) -> range:
+        """Streams of this rank. Dealt one by one, so that the n-th batches of all ranks together are those that one
+        rank reads in turn: the ids of an optimizer step do not depend on the number of ranks."""
+        return range(self.rank, self.options.num_streams, self.world_size)
 
     def _packer(self, index: int) -> Packer:
         codec = self.codec()
@@ -126,11 +125,14 @@ class PackedDataset(IterableDataset[PackedBatch]):
 
 def collate(rows: Sequence[Row], cursor: Mapping[str, Any] | None = None) -> PackedBatch:
     """Rows to one batch of tensors."""
+    segments = torch.from_numpy(np.stack([row.segments for row in rows]))
     return PackedBatch(
         ids=torch.from_numpy(np.stack([row.ids for row in rows])),
         labels=torch.from_numpy(np.stack([row.labels for row in rows])),
         positions=torch.from_numpy(np.stack([row.positions for row in rows])),
-        segments=torch.from_numpy(np.stack([row.segments for row in rows])),
+        segments=segments,
+        bounds=bounds_of(segments),
+        origins=tuple((ref.source, ref.epoch, ref.group, ref.row) for row in rows for ref in row.origins),
         cursor=dict(cursor or {}),
     )
 

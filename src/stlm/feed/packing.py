@@ -8,7 +8,8 @@ than a row (about one per cent of padding, no context lost; the pool is held in 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -35,12 +36,13 @@ class Pending(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One packed row: arrays of length S (see `PackedBatch`)."""
+    """One packed row: arrays of length S (see `PackedBatch`), and where each of its documents came from."""
 
     ids: np.ndarray
     labels: np.ndarray
     positions: np.ndarray
     segments: np.ndarray
+    origins: Sequence[Ref] = ()
 
 
 class Packer:
@@ -66,6 +68,7 @@ class Packer:
         self.pad = pad
         self.pool_size = pool if method == "best_fit" else 1
         self.method = method
+        self.tokens_taken: Counter[int] = Counter()  # by source, padding not counted
         self._pool: list[Pending] = []
         self._order = 0
 
@@ -76,12 +79,14 @@ class Packer:
             "stream": self.stream.state(),
             "pending": [[*_as_list(item.ref), item.start, item.order] for item in pending],
             "order": self._order,
+            "tokens_taken": {str(source): count for source, count in self.tokens_taken.items()},
         }
 
     def load(self, state: dict[str, Any]) -> None:
         self.stream.load(state["stream"])
         self._pool = []
         self._order = state["order"]
+        self.tokens_taken = Counter({int(source): count for source, count in state["tokens_taken"].items()})
         for source, epoch, group, row, start, order in state["pending"]:
             ref = Ref(source, epoch, group, row)
             self._add(self.stream.again(ref), ref, start, order)
@@ -89,6 +94,7 @@ class Packer:
     def next(self) -> Row:
         """The next row."""
         taken: list[TokenSequence] = []
+        origins: list[Ref] = []
         room = self.length
         take: Callable[[int], Pending | None] = self._best if self.method == "best_fit" else self._first
         while room > 0:
@@ -96,11 +102,13 @@ class Packer:
             if item is None:
                 break
             taken.append(_part(item.sequence, item.start, item.start + room))
+            origins.append(item.ref)
             used = len(taken[-1])
+            self.tokens_taken[item.ref.source] += used
             if used < item.length:
                 self._add(item.sequence, item.ref, item.start + used, item.order)
             room -= used
-        return make_row(taken, self.length, self.pad)
+        return make_row(taken, self.length, self.pad, origins)
 
     def _first(self, room: int) -> Pending:
         self._fill()
@@ -136,7 +144,7 @@ def _part(sequence: TokenSequence, start: int, end: int) -> TokenSequence:
     return TokenSequence(ids=sequence.ids[start:end], loss=sequence.loss[start:end])
 
 
-def make_row(documents: list[TokenSequence], length: int, pad: int) -> Row:
+def make_row(documents: list[TokenSequence], length: int, pad: int, origins: Sequence[Ref] = ()) -> Row:
     """Lay documents side by side; labels are shifted, and the last id of each document predicts nothing."""
     lengths = np.array([len(document) for document in documents], np.int64)
     used = int(lengths.sum())
@@ -152,4 +160,4 @@ def make_row(documents: list[TokenSequence], length: int, pad: int) -> Row:
         labels[ends - 1] = IGNORE
         positions[:used] = np.arange(used) - np.repeat(ends - lengths, lengths)
         segments[:used] = np.repeat(np.arange(1, len(documents) + 1), lengths)
-    return Row(ids=ids, labels=labels, positions=positions, segments=segments)
+    return Row(ids=ids, labels=labels, positions=positions, segments=segments, origins=origins)

@@ -48,6 +48,17 @@ class FeedSource:
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise ConfigError(f"source {self.name!r}: mixture weights must be positive numbers, got {self.weight}")
 
+    def utterances(self) -> Iterator[Utterance]:
+        """All of them, in the order of the shards."""
+        for index in range(self.shards.num_groups):
+            group = self.shards.group(index, self.interleaver.reads)
+            for row in range(len(group)):
+                yield group.utterance(row)
+
+    def id_of(self, group: int, row: int) -> str:
+        """The id of an utterance by its place."""
+        return self.shards.group(group, self.interleaver.reads).utterance(row).id
+
     def describe(self) -> dict[str, Any]:
         """All that decides which documents this source gives, as plain values; costs one small read per shard."""
         digest = blake2b(digest_size=16)
@@ -178,13 +189,12 @@ class SourceCursor:
 
         Other streams' groups may hold what it needs, and so may the part of the epoch before a resume.
         """
-        policy, shards = self.source.interleaver, self.source.shards
-        for index in range(shards.num_groups):
-            group = shards.group(index, policy.reads)
-            if any(policy.accepts(group.utterance(row)) for row in range(len(group))):
-                return
+        policy = self.source.interleaver
+        if any(policy.accepts(utterance) for utterance in self.source.utterances()):
+            return
         raise DataError(
-            f"source {self.source.name!r}: {type(policy).__name__} accepts no utterance of {shards.directory}: "
+            f"source {self.source.name!r}: {type(policy).__name__} accepts no utterance of "
+            f"{self.source.shards.directory}: "
             "it needs what these shards do not have (text, units or word times)"
         )
 

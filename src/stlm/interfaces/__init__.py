@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from stlm.interfaces.recipe import Recipe
     from stlm.interfaces.source import Source
     from stlm.interfaces.stage import Runner, Stage
-    from stlm.interfaces.unit_encoder import SpeechUnitEncoder, TextUnitEncoder, UnitEncoder
+    from stlm.interfaces.unit_encoder import ExportableTextEncoder, SpeechUnitEncoder, TextUnitEncoder, UnitEncoder
     from stlm.interfaces.vocoder import Vocoder
 
 _HOMES = {
@@ -25,6 +25,7 @@ _HOMES = {
     "ChoiceItem": "eval_task",
     "Classifier": "judge",
     "EvalTask": "eval_task",
+    "ExportableTextEncoder": "unit_encoder",
     "F0Extractor": "judge",
     "Hidden": "backbone",
     "Interleaver": "interleaver",
@@ -50,6 +51,7 @@ __all__ = [
     "ChoiceItem",
     "Classifier",
     "EvalTask",
+    "ExportableTextEncoder",
     "F0Extractor",
     "Hidden",
     "Interleaver",

@@ -83,6 +83,11 @@ class BackboneLM(nn.Module, ABC):
         """Parameters of embedding and head, for optimizers that treat them apart. Empty if there is no such split."""
         return []
 
+    def layers(self) -> list[nn.Module]:
+        """Blocks in the order in which a forward pass calls them, for training that shards, recomputes or compiles them
+        one by one. Empty if there is no such split."""
+        return []
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoraOptions:
@@ -92,6 +97,7 @@ class LoraOptions:
         rank, alpha, dropout: as in Hu et al. 2021.
         modules: names of the linear layers to adapt; empty for all but the head.
         trained_rows: ids whose embedding (and head) rows are trained beside the adapters; other rows stay frozen.
+        seed: decides where the adapters begin; all ranks must begin alike.
     """
 
     rank: int = 16
@@ -99,6 +105,7 @@ class LoraOptions:
     dropout: float = 0.0
     modules: tuple[str, ...] = ()
     trained_rows: tuple[int, ...] = ()
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.rank < 1 or self.alpha < 1 or not 0 <= self.dropout < 1:
@@ -112,9 +119,10 @@ class AdaptableBackbone(BackboneLM):
     """A backbone that takes LoRA adapters.
 
     **Contract.** After ``add_lora`` only adapter weights and the named rows require gradients, and hidden states are
-    unchanged until training moves them; ``merge_lora`` changes nothing beyond float noise.
+    unchanged until training moves them; ``merge_lora`` changes nothing beyond float noise, or the rounding of weights
+    that are quantized; ``save`` writes the merged model.
 
-    **Implement** ``add_lora``, ``save_lora`` and ``merge_lora`` beside the methods of `BackboneLM`.
+    **Implement** ``has_adapter``, ``add_lora``, ``save_lora`` and ``merge_lora`` beside the methods of `BackboneLM`.
 
     **For free**: `stlm train` with ``lora``, contract tests (`stlm.testing.contracts.AdaptableBackboneContract`).
 
@@ -125,6 +133,11 @@ class AdaptableBackbone(BackboneLM):
     >>> isinstance(TinyBackbone(vocab_size=10), AdaptableBackbone)
     False
     """
+
+    @property
+    @abstractmethod
+    def has_adapter(self) -> bool:
+        """Whether there is an adapter that was not merged yet."""
 
     @abstractmethod
     def add_lora(self, options: LoraOptions) -> None:

@@ -99,6 +99,30 @@ class TextUnitEncoder(UnitEncoder):
         return self.encode(text).ids.tolist()
 
 
+class ExportableTextEncoder(TextUnitEncoder):
+    """A text encoder that the library ``tokenizers`` can play, so that `stlm export` can write it for other tools.
+
+    **Contract.** ``Tokenizer.from_str(encoder.tokenizer_json())`` gives for every text, special tokens not added, the
+    ids that ``encode_ids`` gives, and for those ids the text that ``decode`` gives. So nothing is put in front of a
+    text, and a control symbol in a text ("</s>") is text: symbols of that kind are no added tokens.
+
+    **Implement** ``tokenizer_json`` beside the methods of `TextUnitEncoder`.
+
+    **For free**: `stlm export`, contract tests (`stlm.testing.contracts.TextUnitEncoderContract`).
+
+    **Example** (encoders of this kind come with stlm-bpe)
+
+    >>> from stlm.interfaces import ExportableTextEncoder
+    >>> from stlm.testing.fakes import ByteText
+    >>> isinstance(ByteText(), ExportableTextEncoder)
+    False
+    """
+
+    @abstractmethod
+    def tokenizer_json(self) -> str:
+        """What stands in a ``tokenizer.json``."""
+
+
 def encode_streams(encoders: Mapping[str, SpeechUnitEncoder], sounds: Sequence[Audio]) -> dict[str, list[Units]]:
     """Units of each sound in every stream, as one pipeline: sounds are resampled once per rate, not per encoder."""
     at_rate = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,6 +15,27 @@ from stlm.errors import FormatError
 from stlm.feed.dataset import FeedOptions, PackedDataset
 from stlm.feed.stream import FeedSource, difference
 from stlm.interfaces.batch import PackedBatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusAccount:
+    """A line of the table of training data (Spirit LM, table 2).
+
+    Args:
+        name: of the source.
+        utterances: of its shards.
+        weight: its asked share of the tokens.
+        tokens: trained on.
+        share: of all tokens.
+        epochs: how often it was read.
+    """
+
+    name: str
+    utterances: int
+    weight: float
+    tokens: int
+    share: float
+    epochs: float
 
 
 class FeedDataModule(pl.LightningDataModule):
@@ -51,6 +72,11 @@ class FeedDataModule(pl.LightningDataModule):
         """Called after each training step with its batch."""
         self.cursor.update(batch.cursor)
 
+    def names_of(self, origins: Sequence[Sequence[int]]) -> list[tuple[str, str]]:
+        """Source and utterance id of documents, by their origins as batches carry them."""
+        sources = self.sources()
+        return [(sources[source].name, sources[source].id_of(group, row)) for source, _, group, row in origins]
+
     def train_dataloader(self) -> DataLoader[PackedBatch]:
         trainer = self.trainer
         self.options.check_lanes(trainer.world_size if trainer else 1, self.num_workers)
@@ -71,13 +97,46 @@ class FeedDataModule(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
-    def state_dict(self) -> dict[str, Any]:
+    def account(self) -> list[CorpusAccount]:
+        """What each source gave to the batches trained on so far; all ranks must ask."""
+        sources, cursors = self.sources(), self._all_cursors()
+        weights = sum(source.weight for source in sources)
+        tokens = [
+            sum(state["tokens_taken"].get(str(index), 0) for state in cursors.values()) for index in range(len(sources))
+        ]
+        return [
+            CorpusAccount(
+                name=source.name,
+                utterances=source.shards.num_utterances,
+                weight=source.weight / weights,
+                tokens=tokens[index],
+                share=tokens[index] / max(1, sum(tokens)),
+                epochs=self._epochs(source, index, cursors.values()),
+            )
+            for index, source in enumerate(sources)
+        ]
+
+    def _epochs(self, source: FeedSource, index: int, states: Iterable[Mapping[str, Any]]) -> float:
+        """How often the corpus was read, to the row-group; documents that wait in a packer count as read."""
+        groups = source.shards.num_groups / self.options.num_streams
+        read = [state["stream"]["cursors"][index] for state in states]
+        return sum(epoch + position / groups for epoch, position, _ in read) / self.options.num_streams
+
+    def _all_cursors(self) -> dict[str, dict[str, Any]]:
+        """The cursors of all logical streams, of whichever rank."""
         cursors: list[dict[str, Any]] = [self.cursor]
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             cursors = [{}] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(cursors, self.cursor)
-        merged = {stream: state for cursor in cursors for stream, state in cursor.items()}
-        return {"cursor": merged, "options": asdict(self.options), "mixture": self._describe()}
+        # a resumed rank also holds the old cursors of streams that are now another's: the one that went on counts
+        merged: dict[str, dict[str, Any]] = {}
+        for stream, state in (item for cursor in cursors for item in cursor.items()):
+            if stream not in merged or state["batches"] > merged[stream]["batches"]:
+                merged[stream] = state
+        return merged
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"cursor": self._all_cursors(), "options": asdict(self.options), "mixture": self._describe()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         found = difference(state["options"], asdict(self.options), "feed") or next(

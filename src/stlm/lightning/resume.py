@@ -18,13 +18,13 @@ from stlm.lightning.pretrain import LanguageModelModule
 from stlm.parts import check_fingerprint
 from stlm.system import SpeechTextLM
 
-PARTS = (RUN_FILE, "format.yaml", "text", "encoders", "backbone", "vocoder", "checkpoints")
+PARTS = (RUN_FILE, "format.yaml", "text", "encoders", "backbone", "adapter", "vocoder", "checkpoints")
 """What a training writes into its directory, beside logs."""
 
-STALE = ("format.yaml", "backbone", "checkpoints")
+STALE = ("format.yaml", "backbone", "adapter", "checkpoints")
 """What would contradict the ``run.json`` of a run that replaces another."""
 
-SETTLED = ("init", "backbone", "optimizer", "lora")
+SETTLED = ("init", "backbone", "optimizer", "lora", "tuning")
 """Settings that a checkpoint holds the state of; others (steps, schedule, devices) may change on resume."""
 
 
@@ -67,14 +67,25 @@ def clear_stale(directory: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def find_checkpoint(directory: Path, system: SpeechTextLM, config: Mapping[str, Any]) -> Path:
+def find_checkpoint(
+    directory: Path, system: SpeechTextLM, config: Mapping[str, Any], resume: bool | str = True
+) -> Path:
     """The checkpoint to resume from, after checking that it belongs to this system and these settings.
+
+    Args:
+        directory: of the run.
+        system, config: which the run goes on with.
+        resume: the checkpoint's path, or True for the last one of the run.
 
     Raises:
         DataError: there is none.
         FormatError: it was trained with another format, tokenizer, encoder, backbone or optimizer.
     """
-    path = last_checkpoint(directory)
+    path = Path(resume) if isinstance(resume, str) else last_checkpoint(directory)
+    if isinstance(resume, str) and not path.exists():
+        raise DataError(
+            f"{path}: no such checkpoint: name one that is there, or trainer.resume=true for the run's last"
+        )
     if not path.exists():
         raise DataError(
             f"{path}: nothing to resume from: train without resume first, or name the right directory with out="
@@ -87,7 +98,8 @@ def find_checkpoint(directory: Path, system: SpeechTextLM, config: Mapping[str, 
             f"{error}; a run resumes only with the data, tokenizer and format that it began with"
         ) from error
     if config and run["config"]:
-        then, now = ({key: _plain(found.get(key)) for key in SETTLED} for found in (run["config"], config))
+        known = [key for key in SETTLED if key in run["config"]]
+        then, now = ({key: _plain(found.get(key)) for key in known} for found in (run["config"], config))
         if found := difference(then, now):
             raise FormatError(f"{directory}: {found}: a run resumes only with the settings that it began with")
     return path

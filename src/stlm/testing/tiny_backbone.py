@@ -141,6 +141,9 @@ class TinyBackbone(BackboneLM):
     def head_parameters(self) -> list[nn.Parameter]:
         return [self.embedding.weight, self.head.weight]
 
+    def layers(self) -> list[nn.Module]:
+        return list(self.blocks)
+
 
 class TinyBlock(nn.Module):
     """Attention and a small MLP, both residual."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from stlm.interfaces import ExportableTextEncoder
 from stlm.testing import fakes
 from stlm.types import TextUnits
 
@@ -67,6 +68,13 @@ class CountsItsCalls(Text):
         return replace(units, ids=(units.ids + next(TICKS)) % 256)
 
 
+class WritesAnotherTokenizer(Text, ExportableTextEncoder):
+    def tokenizer_json(self):
+        from tokenizers import Tokenizer, models
+
+        return Tokenizer(models.BPE(vocab={"a": 0}, merges=[])).to_str()
+
+
 class LongInts(Text):
     def change(self, units, text):
         return replace(units, ids=units.ids.astype(np.int64))
@@ -86,6 +94,7 @@ TEXT = [
     ("TextUnitEncoderContract", NamesAnother, ("units_name_their_tokenizer",)),
     ("TextUnitEncoderContract", DropsTheSpaceWhenDecoding, ("decoding_gives_the_text_back",)),
     ("TextUnitEncoderContract", ShowsWhatItTakesBack, ("text_grows_as_ids_come",)),
+    ("TextUnitEncoderContract", WritesAnotherTokenizer, ("its_file_gives_equal_ids_and_text",)),
     ("TextUnitEncoderContract", CountsItsCalls, ("it_is_deterministic", "it_pickles")),
     (
         "TextUnitEncoderContract",

@@ -20,7 +20,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from stlm.errors import ConfigError, DataError, FormatError
-from stlm.interfaces import TextUnitEncoder
+from stlm.interfaces import ExportableTextEncoder
 from stlm.types import TextUnits
 
 
@@ -64,7 +64,7 @@ def load_tokenizer(path: str, revision: str = "") -> Any:
     return tokenizer
 
 
-class HuggingFaceText(TextUnitEncoder):
+class HuggingFaceText(ExportableTextEncoder):
     """A fast tokenizer with exact spaces and offsets, and without parsing of special tokens in text."""
 
     def __init__(self, tokenizer: Any) -> None:
@@ -106,6 +106,9 @@ class HuggingFaceText(TextUnitEncoder):
     def save(self, directory: Path) -> None:
         self._tokenizer.save_pretrained(str(directory))
 
+    def tokenizer_json(self) -> str:
+        return json.dumps(without_specials(json.loads(self._backend.to_str())))
+
     def _encode(self, text: str) -> Any:
         try:
             return self._backend.encode(text, add_special_tokens=False)
@@ -117,6 +120,15 @@ def keep_spaces(source: dict[str, Any]) -> dict[str, Any]:
     """The tokenizer's JSON without what adds a space in front, takes one away, or leaves spaces out of offsets."""
     steps = {name: _kept(source.get(name)) for name in ("normalizer", "pre_tokenizer", "decoder")}
     return {**source, **steps, "post_processor": None}
+
+
+def without_specials(source: dict[str, Any]) -> dict[str, Any]:
+    """The tokenizer's JSON with special tokens as pieces that no text becomes; a unigram model keeps those it has."""
+    added = source["added_tokens"]
+    model = source["model"]
+    if isinstance(model["vocab"], dict):
+        model = {**model, "vocab": {**model["vocab"], **{entry["content"]: entry["id"] for entry in added}}}
+    return {**source, "model": model, "added_tokens": [entry for entry in added if not entry["special"]]}
 
 
 def _kept(step: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -22,11 +22,11 @@ import numpy as np
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2, sentencepiece_pb2
 
 from stlm.errors import ConfigError, DataError, FormatError
-from stlm.interfaces import TextUnitEncoder
+from stlm.interfaces import ExportableTextEncoder
 from stlm.types import TextUnits
+from stlm_bpe.conversion import SPACE, convert
 
 MODEL = "tokenizer.model"
-SPACE = "\u2581"
 WORDS = re.compile(f"[ {SPACE}]*[^ {SPACE}]+|[ {SPACE}]+")
 CACHED_WORDS = 400_000
 CACHED_LENGTH = 40
@@ -65,7 +65,7 @@ def read_model(path: str | Path) -> bytes:
         raise DataError(f"{file}: {error.strerror}, expected a SentencePiece model file: check the path") from error
 
 
-class SentencePieceText(TextUnitEncoder):
+class SentencePieceText(ExportableTextEncoder):
     """SentencePiece with exact spaces and offsets, and a cache of words where that changes nothing.
 
     Args:
@@ -121,6 +121,9 @@ class SentencePieceText(TextUnitEncoder):
 
     def save(self, directory: Path) -> None:
         (directory / MODEL).write_bytes(self._model)
+
+    def tokenizer_json(self) -> str:
+        return convert(parse_model(self._model, self._source), self._source).to_str()
 
     def _cached_offsets(self, text: str) -> np.ndarray:
         """Offsets out of the cache: within a word, plus the word's place."""

@@ -6,7 +6,6 @@ then builds a mask that keeps documents apart; with its default cache, or an all
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,9 @@ from transformers.utils import logging as transformers_logging
 from stlm.errors import ConfigError
 from stlm.interfaces.backbone import AdaptableBackbone, BackboneCache, Hidden, LoraOptions
 from stlm.interfaces.batch import PackedBatch
+from stlm_llama import attention
+from stlm_llama.lora import add_adapter, dequantized
+from stlm_llama.quantized import quantized_layers
 
 transformers_logging.disable_progress_bar()  # loading a shard of weights is not what a person waits for here
 
@@ -55,10 +57,14 @@ class HuggingFaceBackbone(AdaptableBackbone):
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
+        if model._supports_attention_backend:
+            model.set_attn_implementation(attention.NAME)
         self.adapter: peft.PeftModel | None = None
 
     def forward(self, batch: PackedBatch, cache: BackboneCache | None = None, layers: Sequence[int] = ()) -> Hidden:
         options: dict[str, object] = {"use_cache": False}
+        if cache is None and self.model.config._attn_implementation == attention.NAME:
+            options |= attention.by_documents(batch.document_bounds())
         if cache is not None:
             if not isinstance(cache, HuggingFaceCache):
                 raise ConfigError(f"this backbone needs the cache of its own new_cache(), got {type(cache).__name__}")
@@ -91,36 +97,34 @@ class HuggingFaceBackbone(AdaptableBackbone):
         return HuggingFaceCache()
 
     def save(self, directory: Path) -> None:
-        if self.adapter is not None:
-            self.merge_lora()
+        self.merge_lora()
+        if quantized_layers(self.model):
+            self.model = self.model.dequantize()
         self.model.save_pretrained(directory)
 
     def head_parameters(self) -> list[nn.Parameter]:
-        tables = [self.model.get_input_embeddings().weight, self.model.get_output_embeddings().weight]
-        return list(dict.fromkeys(tables))
+        holders = (self.model.get_input_embeddings(), self.model.get_output_embeddings())
+        found = dict.fromkeys(parameter for holder in holders for parameter in holder.parameters())
+        return [parameter for parameter in found if parameter.ndim == 2]  # rows beside adapters too, a head's bias not
+
+    def layers(self) -> list[nn.Module]:
+        blocks = set(self.model._no_split_modules or ())  # the names of its kinds of block
+        return [module for module in self.model.modules() if type(module).__name__ in blocks]
+
+    @property
+    def has_adapter(self) -> bool:
+        return self.adapter is not None
 
     def add_lora(self, options: LoraOptions) -> None:
-        tied = bool(getattr(self.model.config, "tie_word_embeddings", False))
-        rows = list(options.trained_rows)
-        tables = {"embed_tokens": rows} if tied else {"embed_tokens": rows, "lm_head": rows}
-        config = peft.LoraConfig(
-            r=options.rank,
-            lora_alpha=options.alpha,
-            lora_dropout=options.dropout,
-            target_modules=list(options.modules) if options.modules else "all-linear",
-            trainable_token_indices=tables if rows else None,
-            task_type="CAUSAL_LM",
-        )
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)  # peft's, not ours
-            self.adapter = peft.get_peft_model(self.model, config)
+        self.adapter = add_adapter(self.model, options)
 
     def save_lora(self, directory: Path) -> None:
         if self.adapter is None:
             raise ConfigError("there is no adapter to save: call add_lora first")
-        self.adapter.save_pretrained(directory, safe_serialization=True)
+        self.adapter.save_pretrained(directory, safe_serialization=True, save_embedding_layers=False)
 
     def merge_lora(self) -> None:
         if self.adapter is not None:
-            self.model = self.adapter.merge_and_unload()
+            adapter = dequantized(self.adapter) if quantized_layers(self.model) else self.adapter
+            self.model = adapter.merge_and_unload()
             self.adapter = None

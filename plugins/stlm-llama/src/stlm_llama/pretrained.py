@@ -13,7 +13,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from stlm.errors import ConfigError, DataError
+from stlm.interfaces.batch import PackedBatch
 from stlm_llama.backbone import HuggingFaceBackbone
+from stlm_llama.quantized import NONE, QUANTIZATIONS, quantization_config, ready_for_training
 
 BUFFERS = (".inv_freq", ".masked_bias", ".attn.bias", ".attention.bias")
 """Ends of names of constants that older checkpoints hold and no model reads."""
@@ -28,30 +30,45 @@ class Config:
     path: str = ""
     rope_base: float | None = None
     dtype: str = "float32"
+    quantization: str = NONE
 
 
 def build(config: Config) -> HuggingFaceBackbone:
     """Load the model.
 
     Raises:
-        ConfigError: no path, or an unknown dtype.
+        ConfigError: no path, an unknown dtype or quantization, or a model in which documents of a row would mix.
         DataError: the model cannot be loaded from there.
+        PluginError: a package for the quantization is missing.
     """
     if not config.path:
         raise ConfigError("causal_lm needs path: a directory with config.json, or a hub name such as org/model")
     if config.dtype not in DTYPES:
         raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}, got {config.dtype!r}")
-    return HuggingFaceBackbone(load_model(config.path, DTYPES[config.dtype], rope_base=config.rope_base))
+    if config.quantization not in QUANTIZATIONS:
+        raise ConfigError(f"quantization must be one of {', '.join(QUANTIZATIONS)}, got {config.quantization!r}")
+    dtype = DTYPES[config.dtype]
+    model = load_model(config.path, dtype, rope_base=config.rope_base, quantization=config.quantization)
+    ready_for_training(model)
+    backbone = HuggingFaceBackbone(model)
+    is_exact = dtype == torch.float32 and config.quantization == NONE
+    _check_packing(backbone, config.path, tolerance=1e-3 if is_exact else 0.05)
+    return backbone
 
 
-def load_model(path: str, dtype: torch.dtype, *, rope_base: float | None = None) -> PreTrainedModel:
+def load_model(
+    path: str, dtype: torch.dtype, *, rope_base: float | None = None, quantization: str = NONE
+) -> PreTrainedModel:
     """A causal LM from a directory or the hub; no code from the repository, and every weight from the file.
 
     Raises:
         DataError: it cannot be read, or a weight is missing, unknown or of another shape than config.json says.
+        PluginError: a package for the quantization is missing.
     """
     is_local = Path(path).exists() or path.startswith((".", "/", "~"))
     options = {} if rope_base is None else {"rope_parameters": {"rope_type": "default", "rope_theta": rope_base}}
+    if quantization != NONE:  # on the CPU, whatever the machine has: the trainer moves the model
+        options |= {"quantization_config": quantization_config(quantization), "device_map": {"": "cpu"}}
     try:
         with _without_report():
             model, report = AutoModelForCausalLM.from_pretrained(
@@ -68,6 +85,26 @@ def load_model(path: str, dtype: torch.dtype, *, rope_base: float | None = None)
         raise DataError(f"cannot load a causal LM from {path!r}: {reason}") from error
     _check(report, path)
     return model
+
+
+def _check_packing(backbone: HuggingFaceBackbone, path: str, *, tolerance: float) -> None:
+    """Raise ConfigError if a document sees the one before it in its row.
+
+    Some architectures ignore positions and some keep a state, and nothing that they declare tells; so five ids try it.
+    """
+    ids = torch.tensor([[0, 1, 2, 3, 4]])
+    packed = PackedBatch(ids=ids, positions=torch.tensor([[0, 1, 0, 1, 2]]), segments=torch.tensor([[1, 1, 2, 2, 2]]))
+    alone = PackedBatch(ids=ids[:, 2:], positions=packed.positions[:, 2:], segments=packed.segments[:, 2:])
+    training = backbone.training
+    with torch.no_grad():
+        backbone.eval()
+        found, expected = backbone(packed).last[:, 2:].float(), backbone(alone).last.float()
+        backbone.train(training)
+    if not (found - expected).norm() <= tolerance * expected.norm():
+        raise ConfigError(
+            f"{path}: in {type(backbone.model).__name__} a document sees the one before it in its row, expected a "
+            "model that keeps them apart by position_ids: choose one such as Llama, Qwen, Mistral, OPT or GPT-NeoX"
+        )
 
 
 @contextmanager

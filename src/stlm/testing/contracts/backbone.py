@@ -223,7 +223,9 @@ class AdaptableBackboneContract(BackboneContract):
         learning = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
         assert 0 < learning < total
         learn(adapted, documents)
+        assert adapted.has_adapter
         adapted.merge_lora()
+        assert not adapted.has_adapter
         for got, old in zip(adapted.head_parameters(), backbone.head_parameters(), strict=True):
             moved = (got != old).any(dim=1).nonzero().flatten().tolist()
             assert moved == list(self.options.trained_rows)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from stlm.interfaces import TextUnitEncoder
+from stlm.interfaces import ExportableTextEncoder, TextUnitEncoder
 from stlm.testing.contracts.component import ComponentContract
 
 UNFINISHED = "\ufffd"
@@ -90,6 +90,19 @@ class TextUnitEncoderContract(ComponentContract):
             for count in range(len(ids)):
                 shown = encoder.decode(ids[:count]).rstrip(UNFINISHED)
                 assert text.startswith(shown), f"{shown!r} was shown on the way to {text!r}"
+
+    def test_its_file_gives_equal_ids_and_text(self, encoder: TextUnitEncoder, texts: list[str]) -> None:
+        """What `stlm export` writes; pieces in the middle of a text, which begin with no space, included."""
+        if not isinstance(encoder, ExportableTextEncoder):
+            pytest.skip("only an ExportableTextEncoder writes a file for other tools")
+        from tokenizers import Tokenizer
+
+        written = Tokenizer.from_str(encoder.tokenizer_json())
+        ends = [whole[index:] for whole in texts for index in range(0, len(whole), 5)]
+        for text in [*texts, *ends]:
+            ids = list(encoder.encode_ids(text))
+            assert written.encode(text, add_special_tokens=False).ids == ids, text
+            assert written.decode(ids, skip_special_tokens=False) == encoder.decode(ids), text
 
     def test_it_pickles(self, encoder: TextUnitEncoder, texts: list[str]) -> None:
         again = pickle.loads(pickle.dumps(encoder))
