@@ -151,7 +151,7 @@ def settings_of(options: GeneratorOptions, sample_rate: int, hops: Mapping[str, 
             "frames": options.excitation.frames,
             "width": options.excitation.width,
             "bands": options.excitation.bands,
-            **({"tone_width": options.excitation.tone_width} if options.excitation.tone_width else {}),
+            "tone_width": options.excitation.tone_width,
         }
     if options.duration is not None:
         hidden, kernel = options.duration
@@ -250,7 +250,7 @@ def _excitation(settings: Mapping[str, Any], file: Path) -> ExcitationOptions | 
         frames=_integer(given, "frames", where),
         width=_integer(given, "width", where),
         bands=_integer(given, "bands", where),
-        tone_width=_integer(given, "tone_width", where) if "tone_width" in given else 0,
+        tone_width=_integer(given, "tone_width", where),
         sample_rate=_integer(settings, "sampling_rate", file, SAMPLE_RATE),
     )
 

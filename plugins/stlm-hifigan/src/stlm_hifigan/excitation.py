@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 
 import torch
 from torch import nn
@@ -50,8 +49,7 @@ class ExcitationOptions:
         frames: values of F0 and of each gain for each unit.
         width: hidden channels of what says the gains.
         bands: gains of pulses and of noise, at frequencies spaced evenly in mel up to half the sample rate.
-        tone_width: hidden channels of what says F0, apart from the gains and looking far (`FarPredictor`); 0: one
-            network says both and looks at its near neighbours (`NearPredictor`).
+        tone_width: hidden channels of what says F0.
         sample_rate: of the sound, in Hz.
     """
 
@@ -62,7 +60,7 @@ class ExcitationOptions:
     sample_rate: int
 
     def __post_init__(self) -> None:
-        if min(self.frames, self.width, self.sample_rate, self.tone_width + 1) < 1 or self.bands < 2:
+        if min(self.frames, self.width, self.sample_rate, self.tone_width) < 1 or self.bands < 2:
             raise FormatError(f"excitation needs positive frames and widths and two bands at least, got {self}")
 
 
@@ -91,28 +89,7 @@ def _block(width: int, distance: int) -> nn.Sequential:
     return nn.Sequential(near, nn.Conv1d(width, width, 1), nn.LeakyReLU(0.1), last)
 
 
-class NearPredictor(nn.Module):
-    """F0 and gains from joined embeddings, by three convolutions over six units on either side."""
-
-    def __init__(self, inputs: int, options: ExcitationOptions) -> None:
-        super().__init__()
-        self.options = options
-        widths = (inputs, options.width, options.width, options.width)
-        self.layers = nn.ModuleList([nn.Conv1d(*pair, KERNEL, padding=KERNEL // 2) for pair in pairwise(widths)])
-        self.out = nn.Conv1d(options.width, options.frames * (1 + CHANNELS * options.bands), 1)
-
-    def forward(
-        self, joined: torch.Tensor, inside: torch.Tensor | None = None, is_known: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `FarPredictor`, of whole sounds or of stretches without a margin, and always by the speaker."""
-        hidden = joined
-        for layer in self.layers:
-            hidden = F.leaky_relu(layer(hidden), 0.1)
-        found = self.out(hidden).transpose(1, 2).unflatten(2, (self.options.frames, -1)).flatten(1, 2)
-        return found[..., 0] + math.log(USUAL_HZ), _bounded(found[..., 1:].unflatten(2, (CHANNELS, -1)))
-
-
-class FarPredictor(nn.Module):
+class Predictor(nn.Module):
     """F0 and gains from joined embeddings, by `REACH` units on either side.
 
     Args:
@@ -148,11 +125,6 @@ class FarPredictor(nn.Module):
         found = self.filter_out(self.filter(joined, inside)).transpose(1, 2)
         gains = found.unflatten(2, (self.options.frames, CHANNELS, -1)).flatten(1, 2)
         return pitch + math.log(USUAL_HZ), _bounded(gains)
-
-
-def predictor_of(inputs: int, options: ExcitationOptions, speaker: slice) -> NearPredictor | FarPredictor:
-    """What the options ask for."""
-    return FarPredictor(inputs, options, speaker) if options.tone_width else NearPredictor(inputs, options)
 
 
 def _bounded(gains: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from stlm.errors import FormatError
 from stlm_hifigan.conditioning import SPEAKER
-from stlm_hifigan.excitation import CHANNELS, RANGE_HZ, Excitation, ExcitationOptions, predictor_of
+from stlm_hifigan.excitation import CHANNELS, RANGE_HZ, Excitation, ExcitationOptions, Predictor
 
 SLOPE = 0.1
 """Leaky ReLU within the stages (HiFi-GAN)."""
@@ -130,7 +130,7 @@ class Generator(nn.Module):
         if options.duration is not None:
             self.dur_predictor = DurationPredictor(options.tables["dict"][1], *options.duration)
         if options.excitation is not None:
-            self.predictor = predictor_of(options.input_width, options.excitation, options.channels_of(SPEAKER))
+            self.predictor = Predictor(options.input_width, options.excitation, options.channels_of(SPEAKER))
             self.sources = nn.ModuleList([_source(options, stage) for stage in stages])
 
     def excitation(self, joined: torch.Tensor, *, is_known: bool = True) -> Excitation:

@@ -54,12 +54,12 @@ class Config(TrainingOptions):
         excitation_width: hidden width of what predicts the pulses and noise that the generator starts from; 0: it makes
             its tone itself. The official layout knows no excitation.
         excitation_tone_width: hidden width of what predicts its F0, apart from the gains, both by twenty units around
-            each; 0: one network tells both by six.
+            each.
         excitation_frames, excitation_bands: F0 values, and gains of as many bands, for each unit.
         f0_extractor: component with its options that finds the F0 that an excitation is learnt from.
         periods, period_channels, scales, scale_channels, scale_strides, scale_groups, scale_kernel: of the
             discriminators, see `DiscriminatorOptions`.
-        unknown_voice: with excitation_tone_width, share of the stretches whose F0 is told without the speaker, as it is
+        unknown_voice: with an excitation, share of the stretches whose F0 is told without the speaker, as it is
             where no voice is asked for.
         refine_from: share of the training after which the stages join an excitation, which learns alone before.
         adversarial_from: share of the training after which the discriminators join; 1 leaves them out.
@@ -93,7 +93,7 @@ class Config(TrainingOptions):
     resblock_dilations: tuple[int, ...] = (1, 3, 5)
     duration_width: int = 128
     excitation_width: int = 0
-    excitation_tone_width: int = 0
+    excitation_tone_width: int = 64
     excitation_frames: int = 4
     excitation_bands: int = 64
     f0_extractor: dict[str, Any] = field(default_factory=lambda: {"name": "fcpe"})
@@ -174,7 +174,7 @@ class HifiganRecipe(Recipe):
                 kept,
                 config.batch_size,
                 config.segment_frames,
-                margin=REACH if config.excitation_width and config.excitation_tone_width else 0,
+                margin=REACH if config.excitation_width else 0,
                 unknown_voice=config.unknown_voice,
             ),
             out,
