@@ -36,7 +36,7 @@ TOY_SIZES = {
         "source.num=800": "source.num=40",
         "recipe.max_steps=900": "recipe.max_steps=2",
         "source.num=2000 recipe.max_steps=2600": "source.num=16 recipe.max_steps=2",
-        "source.num=2000 recipe.max_steps=18000": "source.num=16 recipe.max_steps=2",
+        "source.num=4000 recipe.max_steps=18000": "source.num=16 recipe.max_steps=2",
         "source.num=4000 recipe.max_steps=3600": "source.num=24 recipe.max_steps=2",
         "limit=100": "limit=2",
         "stlm demo --system tiny-base --checkpoint runs/tiny --out runs/on-tiny-units": "true",
