@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
@@ -131,18 +132,43 @@ def test_a_run_on_two_ranks_goes_on_with_one(root: Path, alone: Path, tmp_path: 
 def test_a_killed_run_goes_on_bit_for_bit_with_another_number_of_workers(
     root: Path, alone: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "killed"
     options = {"max_steps": 6, "batch_rows": 8, "checkpoint_every": 2}
-    running = subprocess.Popen(command(root, out, options=options), env=ENVIRONMENT, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while not any(step >= 4 for step in _steps(out)) and running.poll() is None:
-        assert time.monotonic() < deadline, "the run did not reach its fifth step"
+    kill_at(root, tmp_path / "killed", 4, options=options)
+    train(root, tmp_path / "killed", options={**options, "resume": True}, feed={"num_workers": 2})
+    assert_bit_for_bit(tmp_path / "killed", alone)
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_is_bit_for_bit_the_undisturbed_one(root: Path, tmp_path: Path) -> None:
+    """At random steps, with random numbers of workers; also inside a step, and while a checkpoint is written."""
+    options = {"max_steps": 30, "batch_rows": 8, "checkpoint_every": 1}
+    train(root, tmp_path / "alone", options=options)
+    out, step, rng = tmp_path / "killed", 0, np.random.default_rng(0)
+    for _ in range(6):
+        step = min(29, step + int(rng.integers(2, 6)))
+        resume = (out / "checkpoints" / "last.ckpt").exists()
+        feed = {"num_workers": int(rng.choice([0, 1, 2, 4]))}
+        kill_at(root, out, step, wait=rng.uniform(0, 0.2), options={**options, "resume": resume}, feed=feed)
+    train(root, out, options={**options, "resume": True})
+    assert_bit_for_bit(out, tmp_path / "alone")
+
+
+def kill_at(root: Path, out: Path, step: int, *, wait: float = 0.0, **job) -> None:
+    """Start a run and kill -9 it, and all its processes, some time after the first batch of a step."""
+    running = subprocess.Popen(command(root, out, **job), env=ENVIRONMENT, start_new_session=True)
+    deadline = time.monotonic() + 180
+    while not any(seen >= step for seen in _steps(out)) and running.poll() is None:
+        assert time.monotonic() < deadline, f"the run did not reach step {step}"
         time.sleep(0.01)
+    time.sleep(wait)
+    assert running.poll() is None, "the run ended before it was killed"
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
-    train(root, out, options={**options, "resume": True}, feed={"num_workers": 2})
-    assert losses(out) == losses(alone)
-    left, right = ((path / "backbone" / "model.safetensors").read_bytes() for path in (out, alone))
+
+
+def assert_bit_for_bit(one: Path, other: Path) -> None:
+    assert losses(one) == losses(other)
+    left, right = ((path / "backbone" / "model.safetensors").read_bytes() for path in (one, other))
     assert left == right
 
 
