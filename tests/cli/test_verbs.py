@@ -14,11 +14,14 @@ import pytest
 from stlm.checkpoint import save_system
 from stlm.cli import VERBS, _parse, main, parser
 from stlm.cli.prepare import parse_shard
+from stlm.cli.train import corpora_table
 from stlm.config.build import build_component, build_system
 from stlm.config.hydra import load_config
 from stlm.config.run import run_recipe
 from stlm.config.schema import TrainConfig
 from stlm.errors import ConfigError
+from stlm.lightning.data import CorpusAccount
+from stlm.lightning.fit import FitReport
 from stlm.types import Audio
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference" / "commands.md"
@@ -199,6 +202,25 @@ def test_a_file_of_several_recordings_needs_an_index(
     for index, reason in (("0", "no units in it"), ("2", "no recording 2"), ("-1", "no recording -1")):
         assert decoded(units, run_directory, "--index", index) == 2
         assert reason in capsys.readouterr().err
+
+
+def test_training_ends_with_what_each_corpus_gave(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpora = [
+        CorpusAccount(name="speech", utterances=1_000, weight=0.25, tokens=3_000_000_000, share=0.3, epochs=0.5),
+        CorpusAccount(name="a-long-name", utterances=7, weight=0.75, tokens=7, share=0.7, epochs=12),
+    ]
+    lines = corpora_table(corpora)
+    assert lines[1].split() == ["speech", "1,000", "3,000,000,000", "25.0%", "30.0%", "0.50"]
+    assert len({len(line) for line in lines}) == 1, "columns end below each other"
+    report = FitReport(steps=3, tokens_seen={"text": 4}, corpora=corpora)
+    monkeypatch.setattr("stlm.config.run.train", lambda config: report)
+    assert main(["train", "out=there"]) == 0
+    assert capsys.readouterr().out == "\n".join(["there: 3 steps, tokens seen: 4 text", *lines, ""])
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert main(["train", "out=there"]) == 0
+    assert capsys.readouterr().out == ""
 
 
 def test_encode_writes_every_file_in_order(

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from stlm.cli import ranks
 from stlm.errors import StlmError
 
 VERBS = (
@@ -47,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; bad input gives one line on stderr and exit code 2."""
+    """Run one verb; bad input gives one line on stderr, also where several processes train, and exit code 2."""
     arguments = _parse(argv)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     logging.getLogger("stlm").setLevel(logging.INFO if arguments.verbose else logging.WARNING)
@@ -85,6 +86,7 @@ def _own_line(error: StlmError) -> str:
 
 
 def _fail(verb: str, error: Exception, line: str) -> int:
-    print(f"stlm {verb}: {line}", file=sys.stderr)
+    if verb != "train" or not ranks.is_said(line):
+        print(f"stlm {verb}: {line}", file=sys.stderr)
     logging.getLogger(__name__).info("the error came from here", exc_info=error)
     return 2

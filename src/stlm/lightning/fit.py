@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from stlm.checkpoint import save_system, write_run_file
 from stlm.errors import ConfigError, DataError
 from stlm.learn.machine import keep_freed_memory, resolve_precision, return_freed_memory
+from stlm.lightning.checkpoints import Checkpoints
 from stlm.lightning.data import CorpusAccount, FeedDataModule
 from stlm.lightning.guard import is_out_of_memory, out_of_memory
 from stlm.lightning.optimizers import OptimizerFactory
@@ -107,6 +108,11 @@ class FitOptions:
                 "trainer: sample_every needs the whole model on each device, which strategy=fsdp2 does not have: set "
                 "it to 0 and generate from the finished run"
             )
+        if self.sample_every and "tensorboard" not in self.loggers:
+            raise ConfigError(
+                f"trainer: sample_every writes to tensorboard, but loggers are {', '.join(self.loggers) or 'none'}: "
+                "add tensorboard to them, or set sample_every to 0"
+            )
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise ConfigError(f"trainer: max_seconds must be above 0, or null for no limit, got {self.max_seconds}")
         if not self.clip >= 0:
@@ -171,6 +177,8 @@ def fit(
     )
     if resume_from is not None:
         check_checkpoint(resume_from, module)
+    for freezing in (callback for callback in callbacks if isinstance(callback, Freezing)):
+        freezing.resumed_from = resume_from
     progress = TokenProgress(label, options.progress, step_cost(system.backbone))
     record = RunRecord(
         partial(write_run_file, directory, system.codec, dict(system.components), config),
@@ -226,6 +234,7 @@ def _trainer(
     budget = [Budget(options.max_seconds, options.max_tokens)] if has_budget else []
     is_staged = any(callback.is_staged for callback in callbacks if isinstance(callback, Freezing))
     is_sharded = options.strategy == FSDP2
+    checkpoints = Checkpoints(directory / "checkpoints", every=options.checkpoint_every, keep_every=options.keep_every)
     make = partial(
         pl.Trainer,
         default_root_dir=directory,
@@ -236,8 +245,10 @@ def _trainer(
         devices=options.devices,
         num_nodes=options.num_nodes,
         strategy=make_strategy(options.strategy, sharded_checkpoints=options.sharded_checkpoints, is_staged=is_staged),
-        callbacks=[*callbacks, *_checkpoints(options, directory), *budget],
+        callbacks=[*budget, *callbacks, checkpoints],  # a budget says which step is the last, so it comes first
         logger=[make_logger(name, directory) for name in options.loggers],
+        # left to itself Lightning saves in the middle of a step when SLURM sends a signal, and loads that unasked
+        plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
         log_every_n_steps=report_every,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -250,16 +261,6 @@ def _trainer(
         line = f"{error} ".splitlines()[0].strip() or type(error).__name__
         chosen = f"accelerator={options.accelerator}, devices={options.devices}, strategy={options.strategy}"
         raise ConfigError(f"trainer: {chosen}: {line}") from error
-
-
-def _checkpoints(options: FitOptions, directory: Path) -> list[ModelCheckpoint]:
-    """The last one, written over, and those that stay."""
-    make = partial(ModelCheckpoint, directory / "checkpoints", enable_version_counter=False)
-    last = make(save_last=True, every_n_train_steps=options.checkpoint_every, save_top_k=0)
-    if not options.keep_every:
-        return [last]
-    kept = make(filename="{step}", every_n_train_steps=options.keep_every, save_top_k=-1, auto_insert_metric_name=True)
-    return [last, kept]
 
 
 def make_logger(name: str, directory: Path) -> Logger:
@@ -290,8 +291,8 @@ def _silence_known() -> None:
     for message in (
         ".*does not have many workers.*",
         ".*resumable.*",
-        ".*Checkpoint directory.*",
         ".*litlogger.*",
+        ".*add the following callbacks.*",  # a run may go on without the budget that it began with
         ".*isinstance.*LeafSpec.*",
     ):
         warnings.filterwarnings("ignore", message)

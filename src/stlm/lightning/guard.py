@@ -88,23 +88,29 @@ def describe_step(module: LanguageModelModule, fault: str) -> str:
 
 
 def out_of_memory(module: LanguageModelModule, error: BaseException) -> str:
-    """One line: the step whose batch did not fit, its size, and the longest documents of this rank."""
-    batches = module.step_batches
-    names = _names(module, batches)
-    sizes = [size for batch in batches for size in _sizes(batch)]
-    longest = sorted(zip(sizes, names, strict=True), reverse=True)[:NAMED]
-    shown = ", ".join(f"{source}/{utterance} ({size} ids)" for size, (source, utterance) in longest)
-    shape = tuple(batches[-1].ids.shape) if batches else ()
+    """One line: the step, where memory ended, and the longest documents of the batch that did not fit."""
+    where = f"out of memory on rank {module.global_rank}, {_place(module)}"
+    reason = (str(error) or type(error).__name__).splitlines()[0]
     return (
-        f"step {module.global_step + 1}: out of memory with batches of {' x '.join(map(str, shape))} ids on rank "
-        f"{module.global_rank} ({str(error).splitlines()[0]}); longest documents: {shown}; lower feed.rows (batch_rows "
-        "keeps the step's size), set trainer.activation_checkpointing=true, or train with lora"
+        f"step {module.global_step + 1}: {where} ({reason}); go on with trainer.resume=true "
+        "trainer.activation_checkpointing=true, or begin anew with lora or fewer feed.rows (batch_rows keeps the step)"
     )
 
 
+def _place(module: LanguageModelModule) -> str:
+    if not module.step_batches:
+        return "where the optimizer keeps its states"
+    batch = module.step_batches[-1]
+    longest = sorted(zip(_sizes(batch), _names(module, [batch]), strict=True), reverse=True)[:NAMED]
+    shown = ", ".join(f"{source}/{utterance} ({size} ids)" for size, (source, utterance) in longest)
+    corpora = sorted({source for _, (source, _) in longest})
+    shape = " x ".join(map(str, batch.ids.shape))
+    return f"with a batch of {shape} ids; corpora: {', '.join(corpora)}; longest documents: {shown}"
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory was not enough, on a GPU or on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(error)
+    """Whether an error says that memory was not enough, on a GPU or on a CPU (where torch has no error of its own)."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 @torch.no_grad()

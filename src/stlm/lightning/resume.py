@@ -14,6 +14,7 @@ import torch
 from stlm.checkpoint import RUN_FILE, read_run_file
 from stlm.errors import DataError, FormatError, StlmError
 from stlm.feed.stream import difference
+from stlm.lightning.checkpoints import last_checkpoint
 from stlm.lightning.pretrain import LanguageModelModule
 from stlm.parts import check_fingerprint
 from stlm.system import SpeechTextLM
@@ -52,10 +53,6 @@ def _is_run(directory: Path) -> bool:
     except StlmError:
         return _holds(last_checkpoint(directory))
     return True
-
-
-def last_checkpoint(directory: Path) -> Path:
-    return directory / "checkpoints" / "last.ckpt"
 
 
 def clear_stale(directory: Path) -> None:

@@ -33,7 +33,7 @@ class Samples(pl.Callback):
 
     def __init__(self, system: SpeechTextLM, *, every: int, number: int = 2, new_ids: int = 150) -> None:
         if every < 1:
-            raise ConfigError(f"trainer: sample_every must be at least 0, got {every}")
+            raise ConfigError(f"trainer: sample_every must be at least 1, got {every}")
         self.system = system
         self.every = every
         self.number = number

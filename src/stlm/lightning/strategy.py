@@ -92,7 +92,8 @@ class Budget(pl.Callback):
     """Fits the number of steps, and with it the schedule, to a budget of time, of tokens, or of both.
 
     The pace so far decides how many steps fit; it is measured again every few steps, as other programs come and go, so
-    the run ends in time and the learning rate comes to its end with it. A resumed run keeps the last number.
+    the run ends in time and the learning rate comes to its end with it. A resumed run keeps the last number, unless its
+    budget is another one now.
 
     Args:
         seconds: what the whole fit may take; None: any time.
@@ -139,7 +140,8 @@ class Budget(pl.Callback):
         module.schedule = replace(module.schedule, total_steps=steps)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"total_steps": self.total_steps}
+        return {"total_steps": self.total_steps, "budget": [self.seconds, self.tokens]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.total_steps = state_dict["total_steps"]
+        if state_dict["budget"] == [self.seconds, self.tokens]:
+            self.total_steps = state_dict["total_steps"]

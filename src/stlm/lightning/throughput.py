@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch.utils import benchmark
 
 from stlm.interfaces.backbone import BackboneLM
 from stlm.interfaces.batch import PackedBatch
@@ -43,8 +44,10 @@ class StepCost:
 def step_cost(backbone: BackboneLM) -> StepCost:
     """The cost of training a backbone as it is set up now; before it is laid over devices."""
     tables = backbone.head_parameters()
-    embedding = tables[0] if tables else None
-    is_tied = len(tables) == 1
+    # rows that are trained alone, and adapters of a head, are among them too
+    whole = [table for table in tables if table.shape == max(tables, key=torch.numel).shape]
+    embedding = whole[0] if whole else None
+    is_tied = len(whole) == 1
     weights = trained = 0
     for parameter in backbone.parameters():
         if parameter.ndim < 2 or (parameter is embedding and not is_tied):
@@ -71,5 +74,5 @@ def peak_of(device: torch.device) -> float | None:
 def attainable(device: torch.device, dtype: torch.dtype = torch.bfloat16, size: int = 4096) -> float:
     """Operations a second of a square matrix product on this device, the best of five; what no training exceeds."""
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    timer = torch.utils.benchmark.Timer("left @ right", globals={"left": left, "right": right})
+    timer = benchmark.Timer("left @ right", globals={"left": left, "right": right})
     return 2.0 * size**3 / min(timer.timeit(3).mean for _ in range(5))

@@ -85,6 +85,7 @@ class Freezing(pl.Callback):
         self.backbone = backbone
         self.parts = list(zip([*ends, math.inf], parts, strict=True))
         self.before = before
+        self.resumed_from: Path | None = None  # a checkpoint in pieces is loaded into the states of its step
         self._now: frozenset[str] = frozenset[str]().union(*parts)
 
     @property
@@ -113,7 +114,7 @@ class Freezing(pl.Callback):
             forget(optimizer, frozen)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        path = Path(trainer.ckpt_path) if trainer.ckpt_path else None
+        path = self.resumed_from
         if path is not None and path.is_dir() and self.is_staged:
             step = torch.load(path / "meta.pt", weights_only=True)["global_step"]
             self.apply(max(0, step - 1))
