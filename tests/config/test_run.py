@@ -302,7 +302,7 @@ def test_a_run_resumes_only_with_the_shards_that_it_began_with(plan: TrainConfig
 def test_a_run_resumes_only_with_the_settings_that_it_began_with(
     plan: TrainConfig, monkeypatch: pytest.MonkeyPatch, key: str, value: Any, message: str
 ) -> None:
-    monkeypatch.setattr(run, "_add_lora", lambda config, system: None)
+    monkeypatch.setattr(run, "_add_lora", lambda config, system, seed: None)
     train(plan, tiny_system())
     plan.trainer.resume = True
     with pytest.raises(FormatError, match=message):
