@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from torch._dynamo.utils import counters
 
@@ -113,21 +112,15 @@ def test_a_run_goes_on_from_a_last_step_that_was_not_due(train: Any) -> None:
     assert_equal(straight, resumed)
 
 
-class Evaluations(pl.Callback):
-    """At which steps held-out losses were computed."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.steps: list[int] = []
-        monkeypatch.setattr(Validation, "_evaluate", lambda _, trainer, __: self.steps.append(trainer.global_step))
-
-
 def test_the_step_that_ends_a_budget_is_validated(
     train: Any, sources: list[FeedSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, system = Evaluations(monkeypatch), tiny_system()
+    steps: list[int] = []
+    monkeypatch.setattr(Validation, "_evaluate", lambda _, trainer, __: steps.append(trainer.global_step))
+    system = tiny_system()
     held_out = Validation(lambda: sources, system.codec, every=0, num_documents=4, rows=2, length=64, seed=0)
     report: FitReport = train(system, max_steps=1000, max_tokens=1500, callbacks=[held_out])
-    assert report.steps < 25 and found.steps == [report.steps]
+    assert report.steps < 25 and steps == [report.steps]
 
 
 def test_layers_that_are_computed_again_train_the_same_model(train: Any) -> None:
