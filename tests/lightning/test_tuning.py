@@ -25,7 +25,7 @@ from stlm.lightning.rows import join_rows, split_rows
 from stlm.lightning.tuning import TuningOptions, TuningStage, prepare
 from stlm.store import ShardSet
 from stlm.system import SpeechTextLM
-from stlm.testing.factories import make_corpus, tiny_system, write_shards
+from stlm.testing.factories import tiny_system
 from stlm.testing.fakes import TinyBackbone, batch_of
 
 MUON = {"name": "muon", "lr": 1e-2}
@@ -34,14 +34,6 @@ SGD = {"_target_": "torch.optim.SGD", "lr": 1e-2, "weight_decay": 0.1, "momentum
 OPTIMIZERS = {"muon": MUON, "adamw": ADAMW, "sgd": SGD}
 TABLES = {"embedding.weight", "head.weight"}
 STAGES = (TuningStage(until=3, train=("embedding", "head")), TuningStage(until=5, train=(r"blocks\.1",)))
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    corpus = make_corpus(24, streams=tuple(tiny_system().codec.streams.values()))
-    directory = tmp_path_factory.mktemp("shards")
-    write_shards(directory, corpus, group_size=4)
-    return directory
 
 
 def train(

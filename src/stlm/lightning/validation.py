@@ -59,7 +59,6 @@ class Validation(pl.Callback):
         self.length = length
         self.seed = seed
         self._documents: dict[str, list[TokenSequence]] = {}
-        self._last = -1
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._documents = {source.name: self._read(source) for source in self.sources()}
@@ -88,9 +87,8 @@ class Validation(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         assert isinstance(pl_module, LanguageModelModule)
         step = trainer.global_step
-        is_due = bool(self.every) and step % self.every == 0 and step != self._last
+        is_due = bool(self.every) and step % self.every == 0
         if not pl_module.step_batches and (is_due or step == trainer.max_steps):
-            self._last = step
             self._evaluate(trainer, pl_module)
 
     @torch.no_grad()

@@ -2,8 +2,8 @@
 
 In: queries, keys and values of a row and the bounds of its documents. Out: for every position what it sees of its own
 document. On a CPU each document is one causal product of its own: a row of 512 ids in four documents costs a quarter of
-the scores that a masked row costs, and nothing is computed for padding. On a GPU in half precision all documents go
-through one variable-length kernel; in fp32 there, where no such kernel exists, through a mask of blocks.
+the scores that a masked row costs; a stretch of padding is one more document. On a GPU in half precision all documents
+go through one variable-length kernel; in fp32 there, where no such kernel exists, through a mask of blocks.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ def document_attention(
     query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     if query.is_cuda and dtype.itemsize == 2 and not dropout:
         return _varlen(query, key, value, bounds, scaling, sliding_window), None
-    options = {"dropout_p": dropout, "scale": scaling, "enable_gqa": key.shape[1] != query.shape[1]}
     if not query.is_cuda and not dropout:
-        return _in_blocks(query, key, value, bounds, sliding_window, scaling), None
+        return _in_blocks(query, key, value, bounds, scaling, sliding_window), None
+    options = {"dropout_p": dropout, "scale": scaling, "enable_gqa": key.shape[1] != query.shape[1]}
     one = _masked if query.is_cuda else _one_by_one
     return one(query, key, value, bounds, sliding_window, options).transpose(1, 2), None
 
@@ -85,13 +85,15 @@ def _in_blocks(
     key: torch.Tensor,
     value: torch.Tensor,
     bounds: torch.Tensor,
-    window: int | None,
     scaling: float | None,
+    window: int | None,
 ) -> torch.Tensor:
+    """Each document by itself, in blocks of queries."""
     batch, heads, length, size = query.shape
-    if key.shape[1] != heads:
-        key, value = (tensor.repeat_interleave(heads // key.shape[1], dim=1) for tensor in (key, value))
-    flat = (tensor.transpose(0, 1).reshape(heads, batch * length, -1) for tensor in (query, key, value))
+    flat = (
+        tensor.transpose(0, 1).reshape(heads, batch * length, -1)
+        for tensor in (query, *_for_each_head(key, value, heads))
+    )
     scale = size**-0.5 if scaling is None else scaling
     out = CausalAttention.apply(*flat, bounds.diff().tolist(), scale, window)
     return out.view(heads, batch, length, -1).permute(1, 2, 0, 3)  # pyright: ignore
@@ -153,13 +155,20 @@ def _varlen(
 ) -> torch.Tensor:
     """All documents of all rows as one run of tokens; the longest possible one is a row, whatever the batch holds."""
     batch, heads, length, size = query.shape
-    if key.shape[1] != heads:
-        key, value = (tensor.repeat_interleave(heads // key.shape[1], dim=1) for tensor in (key, value))
-    flat = (tensor.transpose(1, 2).reshape(batch * length, heads, -1) for tensor in (query, key, value))
+    flat = (
+        tensor.transpose(1, 2).reshape(batch * length, heads, -1)
+        for tensor in (query, *_for_each_head(key, value, heads))
+    )
     seen = (-1 if window is None else window - 1, 0)
     out = varlen.varlen_attn(*flat, bounds, bounds, length, length, scale=scaling, window_size=seen)
     assert isinstance(out, torch.Tensor)
     return out.view(batch, length, heads, size)
+
+
+def _for_each_head(key: torch.Tensor, value: torch.Tensor, heads: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keys and values with a head for each of the queries'."""
+    times = heads // key.shape[1]
+    return (key, value) if times == 1 else (key.repeat_interleave(times, dim=1), value.repeat_interleave(times, dim=1))
 
 
 def _product_dtype(query: torch.Tensor) -> torch.dtype:
