@@ -18,7 +18,6 @@ from stlm.checkpoint import load_format, save_system
 from stlm.cli import main
 from stlm.config.build import build_system
 from stlm.config.hydra import load_config
-from stlm.config.run import run_recipe
 from stlm.config.schema import TrainConfig
 from stlm.generate import GenerationOptions
 from stlm.system import SpeechTextLM
@@ -54,21 +53,11 @@ with torch.no_grad():
 
 
 @pytest.fixture(scope="module")
-def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_directory(system_overrides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained system of real plugins whose tables have more rows than the format has ids."""
     root = tmp_path_factory.mktemp("system")
-    source = {"name": "windtunnel", "num": 12, "kind": "sentences"}
-    run_recipe({"name": "logmel_kmeans", "num_units": 20}, source, root / "units")
-    run_recipe({"name": "bpe", "vocab_size": 400}, {**source, "modality": "text", "num": 200}, root / "text")
-    overrides = [
-        f"text_encoder={{name: sentencepiece, path: '{root / 'text'}'}}",
-        f"unit_encoders={{logmel: {{name: logmel, path: '{root / 'units'}'}}}}",
-        "backbone.hidden_size=16",
-        "backbone.num_heads=2",
-        "backbone.num_layers=1",
-        "backbone.intermediate_size=32",
-    ]
-    system = build_system(load_config("train", TrainConfig, overrides))
+    silent = [item for item in system_overrides if not item.startswith("vocoder=")]
+    system = build_system(load_config("train", TrainConfig, silent))
     rows = len(system.codec.format.vocabulary) + PADDED_ROWS
     system.backbone.extend(rows, torch.Generator().manual_seed(0))
     save_system(system, root / "run")

@@ -17,7 +17,6 @@ from stlm.cli.prepare import parse_shard
 from stlm.cli.train import corpora_table
 from stlm.config.build import build_component, build_system
 from stlm.config.hydra import load_config
-from stlm.config.run import run_recipe
 from stlm.config.schema import TrainConfig
 from stlm.errors import ConfigError
 from stlm.lightning.data import CorpusAccount
@@ -29,22 +28,10 @@ FORMAT = "{name: logmel, path: %s}"
 
 
 @pytest.fixture(scope="module")
-def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_directory(system_overrides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained but complete system of real plugins."""
     root = tmp_path_factory.mktemp("system")
-    source = {"name": "windtunnel", "num": 12, "kind": "sentences"}
-    run_recipe({"name": "logmel_kmeans", "num_units": 20}, source, root / "units")
-    run_recipe({"name": "bpe", "vocab_size": 400}, {**source, "modality": "text", "num": 200}, root / "text")
-    overrides = [
-        f"text_encoder={{name: sentencepiece, path: '{root / 'text'}'}}",
-        f"unit_encoders={{logmel: {{name: logmel, path: '{root / 'units'}'}}}}",
-        f"vocoder={{name: griffinlim, path: '{root / 'units'}'}}",
-        "backbone.hidden_size=16",
-        "backbone.num_heads=2",
-        "backbone.num_layers=1",
-        "backbone.intermediate_size=32",
-    ]
-    config = load_config("train", TrainConfig, overrides)
+    config = load_config("train", TrainConfig, system_overrides)
     save_system(build_system(config), root / "run")
     return root / "run"
 
